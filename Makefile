@@ -1,0 +1,82 @@
+# Everything is installed into .venv; nothing outside of it is used or changed, except by
+# `make browser` as root on Debian or Ubuntu, which installs Chromium when there is none.
+
+PYTHON ?= python3
+PORT ?= 8000
+# Two workers: the suite is bound by two cores' worth of database and server processes.
+TEST_WORKERS ?= 2
+# More words for pytest: make test PYTEST_ARGS="-k waiting_room -x"
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# What the developer's account has installed must not decide whether this works.
+export PYTHONNOUSERSITE := 1
+# A .env file somewhere above would be read by flask wherever python-dotenv happens to be.
+export FLASK_SKIP_DOTENV := 1
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help install run check test bench postgres browser constraints clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv and install everything into it
+
+# One stamp for the whole environment: pip runs again only when what it reads has changed.
+# setuptools comes from constraints.txt too, instead of pip fetching whatever is newest for
+# the build: the same clone must still install next year.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Jari needs Python 3.11 or newer; $(PYTHON) is not. Try: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+	    { echo "$(PYTHON) cannot make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# exec, so that no shell stands between the server and a signal. The path is absolute because
+# Flask-SQLAlchemy takes a relative one from its instance folder.
+run: $(STAMP) ## serve the demo at PORT (8000), on DATABASE_URL or var/jari.sqlite3
+	@mkdir -p var
+	@export PORT='$(PORT)' DATABASE_URL="$${DATABASE_URL:-sqlite:///$(CURDIR)/var/jari.sqlite3}"; \
+	exec $(BIN)/flask --app wsgi serve --demo
+
+check: $(STAMP) ## style, types, layers and the laws of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q tests/test_house.py
+
+test: $(STAMP) browser ## the whole suite, on both databases and in a browser
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+bench: $(STAMP) ## measure, as ratios against references
+	$(BIN)/python -m tests.bench
+
+postgres: $(STAMP) ## run a throw-away PostgreSQL until Ctrl-C
+	@exec $(BIN)/python -m tests.postgres
+
+browser: $(STAMP) ## install a Chromium for the tests if there is none
+	@$(BIN)/python -m tests.chromium --install
+
+constraints: ## pin today's newest versions in constraints.txt
+	@temporary=$$(mktemp -d) && trap 'rm -rf "$$temporary"' EXIT && \
+	$(PYTHON) -m venv "$$temporary/venv" && \
+	"$$temporary/venv/bin/python" -m pip install --quiet --upgrade pip setuptools && \
+	"$$temporary/venv/bin/python" -m pip install --quiet --no-build-isolation --editable '.[dev]' && \
+	{ sed -n '/^#/p;/^[^#]/q' constraints.txt && \
+	  "$$temporary/venv/bin/python" -m pip freeze --all --exclude pip --exclude jari; } > "$$temporary/new" && \
+	cp "$$temporary/new" constraints.txt && echo "constraints.txt: $$(grep -c == constraints.txt) packages"
+
+clean: ## remove .venv, var and everything that was generated
+	rm -rf $(VENV) var build dist *.egg-info .coverage .coverage.* htmlcov \
+	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

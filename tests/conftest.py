@@ -1,0 +1,129 @@
+"""Real databases for every test: a file for SQLite, a server of our own for PostgreSQL.
+
+Each test gets its own copy of a migrated template, so tests commit for real and share nothing.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.postgres import Postgres
+from webapp import create_app
+from webapp.commands import migrate_to
+from webapp.config import Config
+from webapp.db import Clock, Database
+
+SECRET = "test-secret-" + "k" * 40
+
+
+def config_for(url: str, **changes: object) -> Config:
+    values: dict[str, object] = {
+        "database_url": url,
+        "secret_key": SECRET,
+        "self_top_ups": True,
+        "cookie_secure": False,
+    }
+    return Config(**(values | changes))  # type: ignore[arg-type]
+
+
+class AdvancingClock(Clock):
+    """The database's clock, which a test may move. Time is never patched."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db.clock._ask)
+        self.ahead_seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(super().now().timestamp() + self.ahead_seconds, UTC)
+
+    def advance(self, seconds: float) -> None:
+        self.ahead_seconds += seconds
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with Postgres() as server:
+        server.create_database("jari_template")
+        app = create_app(config_for(server.url("jari_template")))
+        migrate_to(app)
+        dispose(app)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "jari.sqlite3"
+    app = create_app(config_for(f"sqlite:///{path}"))
+    migrate_to(app)
+    dispose(app)
+    return path
+
+
+def dispose(app: Flask) -> None:
+    db: Database = app.extensions["jari"].db
+    db.writer.dispose()
+    db.reader.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of an empty, migrated database; every test with it runs on both."""
+    yield from make_database(request, request.param)
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from make_database(request, "postgresql")
+
+
+@pytest.fixture
+def sqlite_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from make_database(request, "sqlite")
+
+
+def make_database(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
+    if kind == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        path = request.getfixturevalue("tmp_path") / "jari.sqlite3"
+        shutil.copy(template, path)
+        yield f"sqlite:///{path}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    server.create_database(name, template="jari_template")
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def app(database_url: str) -> Iterator[Flask]:
+    """The application on a database of its own, with a clock that the test may advance."""
+    app = create_app(config_for(database_url))
+    db: Database = app.extensions["jari"].db
+    db.clock = AdvancingClock(db)
+    app.extensions["jari"].tokens._clock = db.clock
+    yield app
+    dispose(app)
+
+
+@pytest.fixture
+def db(app: Flask) -> Database:
+    database: Database = app.extensions["jari"].db
+    return database
+
+
+@pytest.fixture
+def clock(db: Database) -> AdvancingClock:
+    assert isinstance(db.clock, AdvancingClock)
+    return db.clock
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()

@@ -1,0 +1,81 @@
+"""Jari sells seats when everyone comes at once. `create_app` is the only place that wires."""
+
+import os
+from pathlib import Path
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf.csrf import CSRFProtect
+from sqlalchemy.engine import make_url
+
+from webapp import commands
+from webapp.config import Config
+from webapp.db import Database, engine_options
+from webapp.domain import journal
+from webapp.domain.errors import EmailTaken, SeatsTaken
+from webapp.domain.model import Base
+from webapp.web import api, failures, guards, operations, organiser, pages, security
+from webapp.web.house import House
+
+ROOT = Path(__file__).resolve().parent.parent
+BODY_MAX_BYTES = 64 * 1024
+
+# The second wall's words: what a violated constraint means to the customer.
+REFUSALS = {"uq_account_email": EmailTaken, "uq_ticket_seat": SeatsTaken}
+GENERATED = frozenset({"uq_booking_reference", "uq_ticket_code"})
+
+
+def create_app(config: Config) -> Flask:
+    """Make one process's application; raise when a route has no guard."""
+    app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder="static")
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        MAX_CONTENT_LENGTH=BODY_MAX_BYTES,
+        SESSION_COOKIE_SECURE=config.cookie_secure,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,  # a buyer may wait for hours with the form open
+        WTF_CSRF_SSL_STRICT=config.cookie_secure,
+        JSON_SORT_KEYS=False,
+    )
+    db = open_database(app, config)
+    app.extensions["jari"] = House(config, db)
+    csrf = CSRFProtect(app)
+    failures.install(app)
+    security.install(app)
+    for blueprint in (pages.blueprint, organiser.blueprint, api.blueprint, operations.blueprint):
+        app.register_blueprint(blueprint)
+    csrf.exempt(api.blueprint)  # bearer tokens are not sent by browsers on their own
+    commands.install(app)
+    guards.refuse_unguarded(app)
+    return app
+
+
+def open_database(app: Flask, config: Config) -> Database:
+    """Make the two engines through Flask-SQLAlchemy, which keeps them, and the door in front of them."""
+    _make_sqlite_folder(config.database_url)
+    pool = {"pool_size": config.pool_size, "pool_timeout": config.pool_timeout_seconds}
+    writer = engine_options(config.database_url, writes=True, **pool)  # type: ignore[arg-type]
+    reader = engine_options(config.database_url, writes=False, **pool)  # type: ignore[arg-type]
+    app.config["SQLALCHEMY_DATABASE_URI"] = writer.pop("url")
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = writer
+    app.config["SQLALCHEMY_BINDS"] = {"reader": reader}
+    flask_sqlalchemy = SQLAlchemy(metadata=Base.metadata)
+    flask_sqlalchemy.init_app(app)
+    with app.app_context():
+        engines = flask_sqlalchemy.engines
+    return Database(
+        engines[None],
+        engines["reader"],
+        Base.metadata,
+        journal.write,
+        refusals=REFUSALS,
+        again=GENERATED,
+        budget_seconds=config.transaction_seconds,
+        rehearse=config.rehearse,
+    )
+
+
+def _make_sqlite_folder(database_url: str) -> None:
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        os.makedirs(Path(url.database).absolute().parent, exist_ok=True)

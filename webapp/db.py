@@ -1,0 +1,599 @@
+"""The kernel: sessions, SERIALIZABLE transactions, retries, and what a lost COMMIT meant.
+
+This module hides which database is below and how its transactions fail. Promises:
+
+1. `Database.transact` runs `work(tx, …)` SERIALIZABLE (SQLite: BEGIN IMMEDIATE), writes the journal last
+   and commits, all inside the retried block: a third of serialization failures surface at COMMIT.
+2. Every attempt has a fresh connection state, a fresh `tx.now` and an empty journal. `work` may run
+   any number of times; it takes effect once or not at all.
+3. What failed is decided by SQLSTATE (SQLite: error name) and constraint name, never by message text
+   beyond SQLite's column lists.
+4. It gives up with `Busy` after `ATTEMPTS_MAX` tries or at the deadline, and never hangs.
+5. A COMMIT whose answer was lost is settled by its witness (the journal row, whose id was chosen before
+   the attempt): committed, never happened, or `OutcomeUnknown`. It is never guessed.
+6. Effects (`subscribers`) hear journal entries after their commit, and nothing else.
+7. `read` and `lookup` are for what decides nothing: READ ONLY REPEATABLE READ on PostgreSQL, because
+   SERIALIZABLE pollers failed one time in five and halved the bookers' throughput (measured). They are
+   the only exception from SERIALIZABLE.
+
+No other module begins, commits, rolls back or retries (law 1).
+"""
+
+import logging
+import random
+import secrets
+import sqlite3
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self, TypeVar, TypeVarTuple
+
+import psycopg
+from prometheus_client import Counter
+from sqlalchemy import Connection, Engine, Index, MetaData, UniqueConstraint, event
+from sqlalchemy.engine import URL, CursorResult, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+from sqlalchemy.sql import Executable
+
+log = logging.getLogger("jari.db")
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+ATTEMPTS_MAX = 8
+JITTER_FIRST_SECONDS = 0.005
+JITTER_MAX_SECONDS = 0.2
+WITNESS_LOCK_TIMEOUT = "2s"
+CLOCK_MEASURE_EVERY_SECONDS = 60.0
+CLOCK_ROUND_TRIP_MAX_SECONDS = 0.05
+
+RETRIES = Counter(
+    "jari_transaction_retries_total",
+    "Transactions run again, by the SQLSTATE that made it necessary.",
+    ["sqlstate", "function", "attempt"],
+)
+UNKNOWN_COMMITS = Counter(
+    "jari_unknown_commits_total", "COMMITs whose answer was lost, by how they ended.", ["outcome"]
+)
+BUSY = Counter("jari_busy_total", "Transactions given up as busy.", ["function"])
+
+
+class Busy(Exception):
+    """The work could not be done in time; nothing of it is stored. Ask again later."""
+
+
+class OutcomeUnknown(Exception):
+    """COMMIT's answer was lost and could not be settled yet. Ask again with the same key."""
+
+
+def new_id() -> uuid.UUID:
+    """Make a UUIDv7 (RFC 9562): time-ordered, so that index inserts stay on the last page.
+
+    Inserts at random places would meet the page locks that SERIALIZABLE readers of other rows hold.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | secrets.randbits(80)
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    return uuid.UUID(int=(value & ~(0x3 << 62)) | (0x2 << 62))
+
+
+# -- time ---------------------------------------------------------------------------------------
+
+
+class Clock:
+    """The database's time, read without asking it: its offset from this process's monotonic clock.
+
+    Two servers whose own clocks differ by an hour agree on `now` within a round trip. Errors: the first
+    `now` raises whatever the database raises when it cannot be asked; later failures keep the offset.
+    """
+
+    def __init__(self, ask: Callable[[], datetime]) -> None:
+        self._ask = ask
+        self._offset: float | None = None
+        self._measured_at = 0.0
+        self._measuring = threading.Lock()
+
+    def now(self) -> datetime:
+        """Return the database's time, aware UTC."""
+        if self._offset is None:
+            with self._measuring:
+                if self._offset is None:
+                    self._measure()
+        elif time.monotonic() - self._measured_at > CLOCK_MEASURE_EVERY_SECONDS:
+            self._measure_again()
+        assert self._offset is not None
+        return datetime.fromtimestamp(time.monotonic() + self._offset, UTC)
+
+    def _measure_again(self) -> None:
+        if not self._measuring.acquire(blocking=False):
+            return  # another thread is at it; the old offset is good meanwhile
+        try:
+            self._measure()
+        except Exception as error:
+            self._measured_at = time.monotonic()
+            log.warning("clock kept its old offset: %s", type(error).__name__)
+        finally:
+            self._measuring.release()
+
+    def _measure(self) -> None:
+        best: tuple[float, float] | None = None
+        for _ in range(5):
+            asked = time.monotonic()
+            answer = self._ask().timestamp()
+            answered = time.monotonic()
+            reading = (answered - asked, answer - (asked + answered) / 2)
+            best = reading if best is None else min(best, reading)
+            if best[0] <= CLOCK_ROUND_TRIP_MAX_SECONDS:
+                break
+        assert best is not None
+        if best[0] > CLOCK_ROUND_TRIP_MAX_SECONDS and self._offset is not None:
+            self._measured_at = time.monotonic()
+            return  # a slow reading says less than the offset we have
+        self._offset = best[1]
+        self._measured_at = time.monotonic()
+
+
+# -- a transaction ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journal entry: what a committed transaction did. `facts` is JSON, without personal data."""
+
+    kind: str
+    facts: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Tx:
+    """A transaction: a session, an instant and a journal."""
+
+    connection: Connection
+    now: datetime
+    attempt_id: uuid.UUID | None = None  # None: a read, which records nothing
+    journal: list[Entry] = field(default_factory=list)
+    _session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The ORM session of this attempt, for work where speed does not matter."""
+        if self._session is None:
+            self._session = Session(bind=self.connection, autoflush=True)
+        return self._session
+
+    def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> CursorResult[Any]:
+        """Run one Core statement."""
+        return self.connection.execute(statement, parameters)  # type: ignore[arg-type]
+
+    def record(self, kind: str, **facts: Any) -> None:
+        """Add an entry to the journal: one per kind and transaction, with lists for the many."""
+        if self.attempt_id is None:
+            raise RuntimeError("a read records nothing")
+        if any(entry.kind == kind for entry in self.journal):
+            raise RuntimeError(f"{kind} is already recorded; carry a list")
+        self.journal.append(Entry(kind, facts))
+
+
+class Turnstile:
+    """A lock served strictly in the order of arrival.
+
+    SQLite has one writer at a time and gives it to whoever asks at the right moment: four tight
+    writers starved one to a single commit in four seconds (measured).
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._taken = False
+
+    def __enter__(self) -> Self:
+        with self._mutex:
+            if not self._taken:
+                self._taken = True
+                return self
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append(gate)
+        gate.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._taken = False
+
+
+# -- engines ------------------------------------------------------------------------------------
+
+_SERVER_SETTINGS = {
+    "timezone": "UTC",
+    "jit": "off",  # enable_seqscan=off makes some plans look costly enough to compile
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+_WRITER_SETTINGS = {
+    # A sequential or bitmap scan under SERIALIZABLE locks a whole small table against everybody:
+    # 44,912 retries for 5,300 transactions with them, 2,937 without (measured, 100 seats).
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+_READER_SETTINGS = {"default_transaction_read_only": "on"}
+
+
+def engine_options(
+    url: str, *, writes: bool, pool_size: int, pool_timeout: float
+) -> dict[str, Any]:
+    """Say how to make the engine for `url`: one for writers, one for readers.
+
+    Returns keyword arguments of `sqlalchemy.create_engine`, `url` included.
+    """
+    target = _resolved(make_url(url))
+    common = {
+        "url": target,
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": pool_timeout,
+    }
+    if target.get_backend_name() == "sqlite":
+        return common | {"connect_args": {"isolation_level": None, "timeout": 2.0}}
+    settings = _SERVER_SETTINGS | (_WRITER_SETTINGS if writes else _READER_SETTINGS)
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return (
+        common
+        | {
+            "connect_args": {"options": options, "application_name": "jari", "connect_timeout": 5},
+            "isolation_level": "SERIALIZABLE" if writes else "REPEATABLE READ",
+            "pool_pre_ping": False,  # a lost connection is met by the retry, without a round trip each time
+        }
+    )
+
+
+def _resolved(url: URL) -> URL:
+    """Name the driver, and a SQLite file's whole path: Flask-SQLAlchemy looks for it elsewhere."""
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    return url.set(database=str(Path(url.database or "").absolute()))
+
+
+def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
+    """Give a SQLite engine its pragmas and our own BEGIN.
+
+    The driver's legacy transaction mode lets two clients win one seat, and a deferred BEGIN dies
+    with "database is locked" when it turns into a writer (both measured).
+    """
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # orders are paid: no commit may be lost
+        connection.execute("PRAGMA foreign_keys=ON")
+        if not writes:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+# -- what went wrong ----------------------------------------------------------------------------
+
+_CONFLICT = frozenset(
+    {"40001", "40P01", "55P03", "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"}
+)
+_OVERLOAD = frozenset({"57014", "53300", "53400", "pool"})
+_LOST = frozenset({"57P01", "57P02", "57P03", "25P03", "25P04"})
+_DATABASE_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error, PoolTimeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """What a database error means for the attempt it ended."""
+
+    kind: str  # conflict, lost, unique, overload, bug
+    code: str  # SQLSTATE or SQLite's error name; the constraint's name for unique
+
+
+def _unique_names(metadata: MetaData) -> dict[str, str]:
+    """Map SQLite's "table.column, table.column" to the constraint's name."""
+    names: dict[str, str] = {}
+    for table in metadata.tables.values():
+        unique: list[Any] = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
+        unique += [i for i in table.indexes if isinstance(i, Index) and i.unique]
+        unique.append(table.primary_key)
+        for constraint in unique:
+            columns = ", ".join(f"{table.name}.{column.name}" for column in constraint.columns)
+            if columns in names:
+                raise RuntimeError(f"two unique constraints share {columns}")
+            names[columns] = str(constraint.name)
+    return names
+
+
+class Database:
+    """The one door to the data: `transact` for what decides, `read` and `lookup` for what does not.
+
+    `write_journal(tx)` stores `tx.journal` in one INSERT. `refusals` maps a violated constraint to the
+    refusal it stands for; `again` names the constraints on generated codes, where another try gets
+    another code. `budget_seconds` bounds one call, waiting included.
+    """
+
+    def __init__(
+        self,
+        writer: Engine,
+        reader: Engine,
+        metadata: MetaData,
+        write_journal: Callable[[Tx], None],
+        *,
+        refusals: Mapping[str, type[Exception]] | None = None,
+        again: frozenset[str] = frozenset(),
+        budget_seconds: float = 8.0,
+        rehearse: bool = False,
+    ) -> None:
+        self.writer = writer
+        self.reader = reader
+        self.is_sqlite = writer.dialect.name == "sqlite"
+        if self.is_sqlite:
+            prepare_sqlite(writer, writes=True)
+            prepare_sqlite(reader, writes=False)
+            self._single = self._snapshot = reader
+        else:
+            self._single = reader.execution_options(isolation_level="AUTOCOMMIT")
+            self._snapshot = reader.execution_options(postgresql_readonly=True)
+        self.clock = Clock(self._ask_time)
+        self.subscribers: list[Callable[[Sequence[Entry]], None]] = []
+        self._write_journal = write_journal
+        self._refusals = refusals or {}
+        self._again = again
+        self._budget = budget_seconds
+        self._rehearse = rehearse
+        self._unique_names = _unique_names(metadata)
+        self._turn: AbstractContextManager[object] = (
+            Turnstile() if self.is_sqlite else nullcontext()
+        )
+        self._running: ContextVar[Tx | None] = ContextVar("jari_tx", default=None)
+
+    # -- the three doors
+
+    def transact(
+        self,
+        work: Callable[[Tx, *Ts], T],
+        *args: *Ts,
+        instead: Mapping[str, Callable[[Tx, *Ts], T]] | None = None,
+    ) -> T:
+        """Run `work(tx, *args)` SERIALIZABLE, commit it, run it again if it lost a race.
+
+        `instead` names, by violated unique constraint, the work that answers when somebody (perhaps
+        this same request, earlier) was first. A nested call joins the running transaction: only the
+        outermost scope retries. Raises Busy, OutcomeUnknown, a mapped refusal, or what `work` raises.
+        """
+        running = self._running.get()
+        if running is not None:
+            return work(running, *args)
+        current = [work]
+
+        def attempt(deadline: float) -> T:
+            return self._attempt(current[0], args, deadline)
+
+        def divert(constraint: str) -> bool:
+            other = (instead or {}).get(constraint)
+            if other is not None:
+                current[0] = other
+            return other is not None
+
+        return self._persist(_name(work), attempt, divert)
+
+    def read(self, query: Callable[[Tx, *Ts], T], *args: *Ts) -> T:
+        """Run `query(tx, *args)` on one read-only snapshot. It decides nothing."""
+        return self._persist(_name(query), lambda _: self._look(self._snapshot, query, args))
+
+    def lookup(self, query: Callable[[Tx, *Ts], T], *args: *Ts) -> T:
+        """Like `read`, for a single statement: its own snapshot, in one round trip instead of three."""
+        return self._persist(_name(query), lambda _: self._look(self._single, query, args))
+
+    # -- one attempt
+
+    def _attempt(self, work: Callable[..., T], args: tuple[Any, ...], deadline: float) -> T:
+        if self._rehearse:
+            with self._turn, self._begun() as tx:
+                self._run(tx, work, args)
+                tx.connection.rollback()
+        with self._turn, self._begun() as tx:
+            result = self._run(tx, work, args)
+            self._refuse_aborted(tx)
+            try:
+                tx.connection.commit()
+            except _DATABASE_ERRORS as error:
+                if self._trouble(error).kind == "conflict":
+                    raise
+                lost = error
+                tx.connection.invalidate()
+            else:
+                lost = None
+        if lost is not None:
+            self._settle(tx, lost, deadline)
+        self._tell(tx.journal)
+        return result
+
+    def _refuse_aborted(self, tx: Tx) -> None:
+        """Raise when work swallowed a database error: such a COMMIT reports success and stores nothing."""
+        if self.is_sqlite:
+            return
+        info = tx.connection.connection.dbapi_connection.info  # type: ignore[union-attr]
+        if info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            raise RuntimeError("a database error was swallowed inside a transaction")
+
+    @contextmanager
+    def _begun(self) -> Iterator[Tx]:
+        with self.writer.connect() as connection:
+            connection.begin()
+            tx = Tx(connection, self.clock.now(), new_id())
+            token = self._running.set(tx)
+            try:
+                yield tx
+            finally:
+                self._running.reset(token)
+                if tx._session is not None:
+                    tx._session.close()
+
+    def _run(self, tx: Tx, work: Callable[..., T], args: tuple[Any, ...]) -> T:
+        result = work(tx, *args)
+        if tx._session is not None:
+            tx._session.flush()
+        if tx.journal:
+            self._write_journal(tx)
+        return result
+
+    def _look(self, engine: Engine, query: Callable[..., T], args: tuple[Any, ...]) -> T:
+        with engine.connect() as connection:
+            return query(Tx(connection, self.clock.now()), *args)
+
+    # -- again, or not
+
+    def _persist(
+        self,
+        name: str,
+        attempt: Callable[[float], T],
+        divert: Callable[[str], bool] = lambda _: False,
+    ) -> T:
+        deadline = time.monotonic() + self._budget
+        for number in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return attempt(deadline)
+            except _NeverHappened:
+                code = "commit_lost"
+            except _DATABASE_ERRORS as error:
+                code = self._verdict(self._trouble(error), error, name, divert)
+            RETRIES.labels(code, name, str(number)).inc()
+            pause = random.uniform(0, min(JITTER_FIRST_SECONDS * 2**number, JITTER_MAX_SECONDS))
+            if number == ATTEMPTS_MAX or time.monotonic() + pause > deadline:
+                break
+            time.sleep(pause)
+        BUSY.labels(name).inc()
+        raise Busy(name)
+
+    def _verdict(
+        self, trouble: _Trouble, error: Exception, name: str, divert: Callable[[str], bool]
+    ) -> str:
+        """Return the code to count when the attempt is to be made again; raise otherwise."""
+        if trouble.kind in ("conflict", "lost"):
+            return trouble.code
+        if trouble.kind == "unique":
+            if divert(trouble.code) or trouble.code in self._again:
+                return trouble.code
+            if refusal := self._refusals.get(trouble.code):
+                raise refusal() from error
+        if trouble.kind == "overload":
+            BUSY.labels(name).inc()
+            raise Busy(name) from error
+        raise error
+
+    def _trouble(self, error: Exception) -> _Trouble:
+        """Decide what a database error means, by SQLSTATE, SQLite's error name or the pool."""
+        if isinstance(error, PoolTimeout):
+            return _Trouble("overload", "pool")
+        cause: Any = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
+        if code in _CONFLICT:
+            return _Trouble("conflict", code)
+        if code in _OVERLOAD:
+            return _Trouble("overload", code)
+        if code == "23505":
+            return _Trouble("unique", cause.diag.constraint_name or "")
+        if code in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"):
+            columns = str(cause).partition(": ")[2]
+            return _Trouble("unique", self._unique_names.get(columns, columns))
+        invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+        no_answer = not code and isinstance(cause, psycopg.OperationalError)
+        if invalidated or no_answer or code in _LOST or code.startswith("08"):
+            return _Trouble("lost", code or "connection")
+        return _Trouble("bug", code)
+
+    # -- an unknown COMMIT
+
+    def _settle(self, tx: Tx, lost: Exception, deadline: float) -> None:
+        """Find out whether a COMMIT without an answer happened; return if it did.
+
+        Insert its witness again on a new connection. It goes in: the first never happened and never
+        can (nothing holds the key), so run the work again. It is there: it happened. It is locked:
+        the first is still under way and nobody knows. Looking the row up would not be enough: with a
+        commit waiting for its standby the look-up finds nothing and the commit arrives later.
+        """
+        if not tx.journal:
+            raise _NeverHappened from lost  # work that records nothing is the same done twice
+        pause = JITTER_FIRST_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self._probe(tx)
+            except _DATABASE_ERRORS as error:
+                trouble = self._trouble(error)
+                if trouble == _Trouble("unique", "uq_journal_entry_attempt"):
+                    UNKNOWN_COMMITS.labels("committed").inc()
+                    return
+                if trouble.code in ("55P03", "57014"):
+                    break
+                if trouble.kind not in ("lost", "conflict", "overload"):
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, JITTER_MAX_SECONDS)
+            else:
+                UNKNOWN_COMMITS.labels("never_happened").inc()
+                raise _NeverHappened from lost
+        UNKNOWN_COMMITS.labels("in_doubt").inc()
+        raise OutcomeUnknown from lost
+
+    def _probe(self, tx: Tx) -> None:
+        with self._turn, self.writer.connect() as connection:
+            connection.begin()
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WITNESS_LOCK_TIMEOUT}'")
+            self._write_journal(Tx(connection, tx.now, tx.attempt_id, tx.journal[:1]))
+            connection.rollback()
+
+    # -- after the commit
+
+    def _tell(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        for subscriber in self.subscribers:
+            try:
+                subscriber(entries)
+            except Exception:
+                log.exception("an effect failed after its commit")
+
+    def _ask_time(self) -> datetime:
+        with self._single.connect() as connection:
+            if self.is_sqlite:
+                text = connection.exec_driver_sql(
+                    "SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')"
+                ).scalar()
+                return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
+            answer = connection.exec_driver_sql("SELECT clock_timestamp()").scalar()
+            assert isinstance(answer, datetime)
+            return answer
+
+
+class _NeverHappened(Exception):
+    """A COMMIT without an answer turned out not to have happened: make the attempt again."""
+
+
+def _name(work: Callable[..., Any]) -> str:
+    return getattr(work, "__qualname__", type(work).__name__)
+
+
+def seconds(value: float) -> timedelta:
+    """Shorthand that reads well beside `tx.now`."""
+    return timedelta(seconds=value)

@@ -1,0 +1,306 @@
+"""Bookings: a hold that was paid, and its undoing.
+
+Paying is one transaction: the stay ends, the allowance counts the seats, the hold closes if it lives,
+exactly its seats turn from held to sold, the wallet pays what the hold showed. All of it or nothing.
+"""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, case, insert, null, select, update
+
+from webapp.db import Tx
+from webapp.domain import catalogue, holds, waiting_room, wallet
+from webapp.domain.errors import (
+    AlreadyCancelled,
+    AlreadyScanned,
+    HoldExpired,
+    NotAdmitted,
+    NotFound,
+    TooLate,
+)
+from webapp.domain.model import Allowance, Booking, Seat, Ticket, table_of
+from webapp.domain.waiting_room import Pass
+
+REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # no 0/O, 1/I/L
+REFERENCE_LENGTH = 8
+CODE_LENGTH = 26  # of 31 letters: 128 bits
+
+_SEAT = table_of(Seat)
+_BOOKING = table_of(Booking)
+_TICKET = table_of(Ticket)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What one payment will write, chosen before the first attempt."""
+
+    booking_id: uuid.UUID
+    ledger_id: uuid.UUID
+    hold_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFacts:
+    """A ticket as its row says."""
+
+    id: uuid.UUID
+    seat_no: int
+    price_minor: int
+    code: str
+    scanned_at: datetime | None = None
+    voided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A booking with its tickets, in the order of seat_no."""
+
+    id: uuid.UUID
+    reference: str
+    performance_id: int
+    account_id: uuid.UUID
+    total_minor: int
+    currency: str
+    paid_at: datetime
+    cancelled_at: datetime | None
+    tickets: tuple[TicketFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancellation gave back."""
+
+    refund_minor: int
+    cancelled_at: datetime
+
+
+def random_code(length: int) -> str:
+    """Return `length` letters that nobody mistakes for one another."""
+    return "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(length))
+
+
+# -- paying -------------------------------------------------------------------------------------
+
+
+def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
+    """Turn a live hold into a booking.
+
+    Raises NotFound, HoldExpired, HoldReplaced, AlreadyBooked, NotAdmitted (another stay's token),
+    InsufficientFunds (the hold stays). An access token past its end still pays while its hold lives.
+    """
+    held = holds.get_own(tx, payment.hold_id, admitted.account_id)
+    if held.entry_id != admitted.entry_id:
+        raise NotAdmitted()
+    if not waiting_room.end(tx, admitted.entry_id, admitted.account_id, "paid"):
+        raise NotAdmitted()
+    _count_bought(tx, held)
+    if not holds.close_paid(tx, held.id):
+        raise HoldExpired()
+    tickets = tuple(
+        TicketFacts(uuid.uuid4(), seat_no, price_minor, random_code(CODE_LENGTH))
+        for seat_no, price_minor in held.seats
+    )
+    _sell(tx, held, tickets)
+    wallet.spend(tx, held.account_id, payment.ledger_id, payment.booking_id, held.total_minor)
+    booked = Booked(
+        payment.booking_id,
+        random_code(REFERENCE_LENGTH),
+        held.performance_id,
+        held.account_id,
+        held.total_minor,
+        held.currency,
+        tx.now,
+        None,
+        tickets,
+    )
+    _store(tx, booked, held.id)
+    tx.record(
+        "booking_paid",
+        performance_id=held.performance_id,
+        booking_id=str(booked.id),
+        hold_id=str(held.id),
+        entry_id=str(held.entry_id),
+        account_id=str(held.account_id),
+        ledger_id=str(payment.ledger_id),
+        total_minor=held.total_minor,
+        tickets=[[str(ticket.id), ticket.seat_no] for ticket in tickets],
+    )
+    return booked
+
+
+def _count_bought(tx: Tx, held: holds.Held) -> None:
+    """Raise what the customer has bought. Only payment raises it, only cancellation lowers it."""
+    counted = tx.execute(
+        update(Allowance)
+        .where(
+            Allowance.performance_id == held.performance_id,
+            Allowance.account_id == held.account_id,
+            Allowance.hold_id == held.id,
+        )
+        .values(seats_bought=Allowance.seats_bought + len(held.seats), hold_id=null())
+        .returning(Allowance.seats_bought)
+    ).one_or_none()
+    if counted is None:
+        raise HoldExpired()
+
+
+_SELL_WHERE = (
+    _SEAT.c.performance_id == bindparam("performance"),
+    _SEAT.c.seat_no.in_(bindparam("seats", expanding=True)),
+    _SEAT.c.hold_id == bindparam("hold"),
+)
+
+
+def _sell(tx: Tx, held: holds.Held, tickets: Sequence[TicketFacts]) -> None:
+    """Turn exactly the held seats to sold; raise HoldExpired if one of them is another's by now."""
+    ticket_of = case({ticket.seat_no: ticket.id for ticket in tickets}, value=_SEAT.c.seat_no)
+    sold = tx.execute(
+        update(_SEAT)
+        .where(*_SELL_WHERE)
+        .values(ticket_id=ticket_of, hold_id=null(), held_until=null(), displaced_hold_id=null())
+        .returning(_SEAT.c.seat_no),
+        {"performance": held.performance_id, "seats": held.seat_nos, "hold": held.id},
+    ).all()
+    if len(sold) != len(tickets):
+        raise HoldExpired()
+
+
+_INSERT_BOOKING = insert(_BOOKING)
+_INSERT_TICKETS = insert(_TICKET)
+
+
+def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
+    tx.execute(
+        _INSERT_BOOKING,
+        {
+            "id": booked.id,
+            "reference": booked.reference,
+            "performance_id": booked.performance_id,
+            "account_id": booked.account_id,
+            "hold_id": hold_id,
+            "total_minor": booked.total_minor,
+            "currency": booked.currency,
+            "paid_at": booked.paid_at,
+        },
+    )
+    tx.execute(
+        _INSERT_TICKETS,
+        [
+            {
+                "id": ticket.id,
+                "booking_id": booked.id,
+                "performance_id": booked.performance_id,
+                "seat_no": ticket.seat_no,
+                "price_minor": ticket.price_minor,
+                "code": ticket.code,
+            }
+            for ticket in booked.tickets
+        ],
+    )
+
+
+# -- looking ------------------------------------------------------------------------------------
+
+_BOOKED = select(*(_BOOKING.c[name] for name in Booked.__slots__ if name != "tickets"))
+
+
+def get_own(tx: Tx, reference: str, account_id: uuid.UUID) -> Booked:
+    """Return a customer's booking; raise NotFound, also for somebody else's."""
+    rows = tx.execute(_BOOKED.where(Booking.reference == reference)).all()
+    if not rows or rows[0].account_id != account_id:
+        raise NotFound()
+    return _with_tickets(tx, rows)[0]
+
+
+def list_own(tx: Tx, account_id: uuid.UUID, before: uuid.UUID | None, limit: int) -> list[Booked]:
+    """Return up to `limit` bookings older than `before`, newest first."""
+    query = _BOOKED.where(Booking.account_id == account_id)
+    if before is not None:
+        query = query.where(Booking.id < before)
+    return _with_tickets(tx, tx.execute(query.order_by(Booking.id.desc()).limit(limit)).all())
+
+
+def _with_tickets(tx: Tx, rows: Sequence[Any]) -> list[Booked]:
+    tickets = tx.execute(
+        select(_TICKET.c.booking_id, *(_TICKET.c[name] for name in TicketFacts.__slots__))
+        .where(Ticket.booking_id.in_([row.id for row in rows]))
+        .order_by(Ticket.seat_no)
+    ).all()
+    return [
+        Booked(*row, tickets=tuple(TicketFacts(*t[1:]) for t in tickets if t.booking_id == row.id))
+        for row in rows
+    ]
+
+
+# -- cancelling ---------------------------------------------------------------------------------
+
+
+def cancel(tx: Tx, reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID) -> Cancelled:
+    """Undo a booking: tickets void, seats free, money back once.
+
+    Raises NotFound, AlreadyCancelled, TooLate, AlreadyScanned.
+    """
+    booked = get_own(tx, reference, account_id)
+    if booked.cancelled_at is not None:
+        raise AlreadyCancelled(cancelled_at=booked.cancelled_at)
+    if tx.now >= catalogue.get_rules(tx, booked.performance_id).cancellable_until:
+        raise TooLate()
+    tx.execute(
+        update(Allowance)
+        .where(
+            Allowance.performance_id == booked.performance_id, Allowance.account_id == account_id
+        )
+        .values(seats_bought=Allowance.seats_bought - len(booked.tickets))
+    )
+    cancelled = tx.execute(
+        update(_BOOKING)
+        .where(Booking.id == booked.id, Booking.cancelled_at.is_(None))
+        .values(cancelled_at=tx.now)
+        .returning(_BOOKING.c.id)
+    ).one_or_none()
+    if cancelled is None:
+        raise AlreadyCancelled()
+    seats = _void(tx, booked)
+    wallet.refund(tx, account_id, ledger_id, booked.id, booked.total_minor)
+    tx.record(
+        "booking_cancelled",
+        performance_id=booked.performance_id,
+        booking_id=str(booked.id),
+        account_id=str(account_id),
+        ledger_id=str(ledger_id),
+        refund_minor=booked.total_minor,
+        seats=seats,
+    )
+    return Cancelled(booked.total_minor, tx.now)
+
+
+def _void(tx: Tx, booked: Booked) -> list[int]:
+    """Void every ticket or refuse; free exactly their seats and return them."""
+    voided = tx.execute(
+        update(_TICKET)
+        .where(
+            Ticket.booking_id == booked.id, Ticket.scanned_at.is_(None), Ticket.voided_at.is_(None)
+        )
+        .values(voided_at=tx.now)
+        .returning(_TICKET.c.id)
+    ).scalars()
+    ids = list(voided)
+    if len(ids) != len(booked.tickets):
+        raise AlreadyScanned()
+    return sorted(
+        tx.execute(
+            update(_SEAT)
+            .where(
+                Seat.performance_id == booked.performance_id,
+                Seat.seat_no.in_([ticket.seat_no for ticket in booked.tickets]),
+                Seat.ticket_id.in_(ids),
+            )
+            .values(ticket_id=null())
+            .returning(_SEAT.c.seat_no)
+        ).scalars()
+    )

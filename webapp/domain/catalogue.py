@@ -1,0 +1,254 @@
+"""What is on sale, by which rules, and whether now is the time.
+
+Reads here decide nothing, except `get_rules`, which a deciding transaction calls for the rules it must
+keep (paused, closed, limits).
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from webapp.db import Tx
+from webapp.domain.errors import NotFound, SaleClosed, SaleNotOpen
+from webapp.domain.model import (
+    Event,
+    Performance,
+    PriceLevel,
+    RoomProgress,
+    Seat,
+    Seatmap,
+    Venue,
+    table_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price level of one performance."""
+
+    code: str
+    name: str
+    price_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How one performance is sold; a copy of its row, in the row's names and units."""
+
+    id: int
+    event_id: int
+    seatmap_id: int
+    currency: str
+    starts_at: datetime
+    prequeue_opens_at: datetime | None
+    sales_open_at: datetime
+    sales_close_at: datetime
+    paused_at: datetime | None
+    cancel_until_at: datetime | None
+    capacity: int | None
+    rate_per_minute: int
+    session_seconds: int
+    hold_seconds: int
+    seats_max: int
+    single_seat_rule: str
+
+    def status(self, now: datetime, *, sold_out: bool) -> str:
+        """Return the sale's status: scheduled, prequeue, open, paused, sold_out or closed."""
+        if now >= self.sales_close_at:
+            return "closed"
+        if now < self.sales_open_at:
+            early = self.prequeue_opens_at is not None and now >= self.prequeue_opens_at
+            return "prequeue" if early else "scheduled"
+        if sold_out:
+            return "sold_out"
+        return "paused" if self.paused_at is not None else "open"
+
+    def refuse_joining(self, now: datetime) -> None:
+        """Raise SaleNotOpen or SaleClosed unless the waiting room takes newcomers now."""
+        status = self.status(now, sold_out=False)
+        if status == "scheduled":
+            raise SaleNotOpen(sales_open_at=self.sales_open_at)
+        if status == "closed":
+            raise SaleClosed()
+
+    @property
+    def cancellable_until(self) -> datetime:
+        """The last instant at which a booking may be cancelled."""
+        return self.cancel_until_at or self.starts_at
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """A performance with everything a buyer sees of it except the seats."""
+
+    rules: Rules
+    event_slug: str
+    event_title: str
+    venue: str
+    seatmap_version: str
+    seat_count: int
+    prices: dict[str, Price]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An event and its performances' ids, for lists."""
+
+    id: int
+    slug: str
+    title: str
+    description: str
+    venue: str
+    address: str
+    performance_ids: tuple[int, ...]
+
+
+_RULES = tuple(table_of(Performance).c[name] for name in Rules.__slots__)
+_GET_RULES = select(*_RULES)
+
+
+def get_rules(tx: Tx, performance_id: int) -> Rules:
+    """Read one performance's rules; raise NotFound."""
+    row = tx.execute(_GET_RULES.where(Performance.id == performance_id)).one_or_none()
+    if row is None:
+        raise NotFound()
+    return Rules(*row)
+
+
+def list_rules(tx: Tx) -> list[Rules]:
+    """Read the rules of every performance whose sale has not closed: the usher's round."""
+    return [
+        Rules(*row) for row in tx.execute(_GET_RULES.where(Performance.sales_close_at > tx.now))
+    ]
+
+
+def get_sale(tx: Tx, performance_id: int) -> Sale:
+    """Read what a buyer sees of a performance; raise NotFound."""
+    rules = get_rules(tx, performance_id)
+    row = tx.execute(
+        select(Event.slug, Event.title, Venue.name, Seatmap.version, Seatmap.seat_count)
+        .select_from(Event)
+        .join(Venue, Venue.id == Event.venue_id)
+        .join(Seatmap, Seatmap.id == rules.seatmap_id)
+        .where(Event.id == rules.event_id)
+    ).one()
+    prices = tx.execute(
+        select(PriceLevel.code, PriceLevel.name, PriceLevel.price_minor)
+        .where(PriceLevel.performance_id == performance_id)
+        .order_by(PriceLevel.position)
+    )
+    return Sale(rules, *row, {price.code: Price(*price) for price in prices})
+
+
+def list_events(tx: Tx, after_id: int, limit: int) -> list[Listing]:
+    """Read up to `limit` events with an id above `after_id`, oldest first."""
+    events = tx.execute(
+        select(Event.id, Event.slug, Event.title, Event.description, Venue.name, Venue.address)
+        .join(Venue, Venue.id == Event.venue_id)
+        .where(Event.id > after_id)
+        .order_by(Event.id)
+        .limit(limit)
+    ).all()
+    return _with_performances(tx, events)
+
+
+def get_event(tx: Tx, slug: str) -> Listing:
+    """Read one event; raise NotFound."""
+    events = tx.execute(
+        select(Event.id, Event.slug, Event.title, Event.description, Venue.name, Venue.address)
+        .join(Venue, Venue.id == Event.venue_id)
+        .where(Event.slug == slug)
+    ).all()
+    if not events:
+        raise NotFound()
+    return _with_performances(tx, events)[0]
+
+
+def _with_performances(tx: Tx, events: Sequence[Any]) -> list[Listing]:
+    shown = tx.execute(
+        select(Performance.event_id, Performance.id)
+        .where(Performance.event_id.in_([event.id for event in events]))
+        .order_by(Performance.starts_at, Performance.id)
+    ).all()
+    return [
+        Listing(*event, tuple(row.id for row in shown if row.event_id == event.id))
+        for event in events
+    ]
+
+
+# -- the organiser's side -----------------------------------------------------------------------
+
+
+def open_performance(
+    tx: Tx, values: dict[str, Any], prices: Sequence[Price], blocked: Sequence[int] = ()
+) -> int:
+    """Create a performance with every seat row it will ever have; return its id.
+
+    `values` are the columns of `performance`. The seat rows exist before the sale because an empty
+    index is one big lock under SERIALIZABLE.
+    """
+    performance = Performance(**values, created_at=tx.now)
+    tx.session.add(performance)
+    tx.session.flush()
+    tx.execute(
+        insert(PriceLevel),
+        [
+            {
+                "performance_id": performance.id,
+                "code": price.code,
+                "name": price.name,
+                "price_minor": price.price_minor,
+                "position": position,
+            }
+            for position, price in enumerate(prices)
+        ],
+    )
+    seat_count = tx.execute(
+        select(Seatmap.seat_count).where(Seatmap.id == performance.seatmap_id)
+    ).scalar_one()
+    closed = set(blocked)
+    tx.execute(
+        insert(Seat),
+        [
+            {"performance_id": performance.id, "seat_no": seat_no, "blocked": seat_no in closed}
+            for seat_no in range(seat_count)
+        ],
+    )
+    tx.execute(insert(RoomProgress), {"performance_id": performance.id, "last_number": 0})
+    tx.record(
+        "performance_opened",
+        performance_id=performance.id,
+        seat_count=seat_count,
+        blocked=sorted(closed),
+    )
+    return performance.id
+
+
+def set_paused(tx: Tx, performance_id: int, organiser_id: uuid.UUID, paused: bool) -> None:
+    """Pause or resume a sale of the organiser's own; raise NotFound."""
+    mine = select(Event.id).where(Event.organiser_id == organiser_id)
+    changed = tx.execute(
+        update(Performance)
+        .where(Performance.id == performance_id, Performance.event_id.in_(mine))
+        .values(paused_at=tx.now if paused else None)
+        .returning(Performance.id)
+    ).one_or_none()
+    if changed is None:
+        raise NotFound()
+    tx.record("sale_paused" if paused else "sale_resumed", performance_id=performance_id)
+
+
+def list_own(tx: Tx, organiser_id: uuid.UUID) -> list[int]:
+    """Read the ids of an organiser's performances, next first."""
+    return list(
+        tx.execute(
+            select(Performance.id)
+            .join(Event, Event.id == Performance.event_id)
+            .where(Event.organiser_id == organiser_id)
+            .order_by(Performance.starts_at)
+        ).scalars()
+    )

@@ -1,0 +1,383 @@
+"""Holds: some seats, one customer, until `expires_at`.
+
+Promises:
+
+1. All the seats asked for, or none, and the refusal names the taken ones.
+2. Expiry is a fact of the clock. An expired hold is no hold, swept or not: the next customer takes it.
+3. One live hold per customer and performance; asking again replaces it. Its seats count as free for
+   the new one. The replaced hold never comes back.
+4. Neither replacing nor giving up and asking again moves the stay's last deadline.
+5. Every statement is keyed: nothing here scans, counts or writes a row that buyers share.
+"""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, insert, null, or_, select, update
+
+from webapp.db import Tx, seconds
+from webapp.domain.accounts import UPSERT
+from webapp.domain.errors import (
+    AlreadyBooked,
+    HoldExpired,
+    HoldReplaced,
+    NotFound,
+    SeatsTaken,
+    TooManySeats,
+)
+from webapp.domain.model import Allowance, Booking, Hold, Seat, table_of
+from webapp.domain.waiting_room import Admission
+
+_HOLD = table_of(Hold)
+_SEAT = table_of(Seat)
+_ALLOWANCE = table_of(Allowance)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A seat and the price its buyer was shown."""
+
+    seat_no: int
+    label: str
+    price_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold as its row says."""
+
+    id: uuid.UUID
+    performance_id: int
+    account_id: uuid.UUID
+    entry_id: uuid.UUID
+    seats: list[tuple[int, int]]  # (seat_no, price_minor), sorted by seat_no
+    total_minor: int
+    currency: str
+    placed_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+    replaced_by: uuid.UUID | None = None
+
+    @property
+    def seat_nos(self) -> list[int]:
+        """The held seats' numbers, sorted."""
+        return [seat_no for seat_no, _ in self.seats]
+
+
+def _held(row: Any) -> Held:
+    """Make a Held of a row; JSON has no tuples."""
+    held = Held(*row)
+    return replace(held, seats=[(seat_no, price_minor) for seat_no, price_minor in held.seats])
+
+
+# -- placing ------------------------------------------------------------------------------------
+
+
+def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
+    """Hold `offers` (sorted by seat_no) for the admitted customer.
+
+    Raises TooManySeats, SeatsTaken (all or nothing).
+    """
+    rules = admission.rules
+    previous_id = _claim_allowance(tx, admission, hold_id, len(offers))
+    previous = _close(tx, previous_id, "replaced", hold_id) if previous_id else None
+    held = Held(
+        hold_id,
+        rules.id,
+        admission.account_id,
+        admission.entry_id,
+        [(offer.seat_no, offer.price_minor) for offer in offers],
+        sum(offer.price_minor for offer in offers),
+        rules.currency,
+        tx.now,
+        min(tx.now + seconds(rules.hold_seconds), admission.holds_end_at),
+    )
+    displaced, freed = _take(tx, held, previous, offers)
+    tx.execute(
+        _INSERT_HOLD,
+        {
+            "id": held.id,
+            "performance_id": held.performance_id,
+            "account_id": held.account_id,
+            "entry_id": held.entry_id,
+            "seats": held.seats,
+            "total_minor": held.total_minor,
+            "currency": held.currency,
+            "placed_at": held.placed_at,
+            "expires_at": held.expires_at,
+        },
+    )
+    tx.record(
+        "hold_placed",
+        performance_id=held.performance_id,
+        hold_id=str(held.id),
+        entry_id=str(held.entry_id),
+        account_id=str(held.account_id),
+        seats=held.seat_nos,
+        expires_at=held.expires_at.isoformat(),
+        total_minor=held.total_minor,
+        displaced=displaced,
+        replaced=str(previous.id) if previous else None,
+        replaced_reason=previous.end_reason if previous else None,
+        freed=freed,
+    )
+    return held
+
+
+_INSERT_HOLD = insert(_HOLD)
+
+
+def _claim_allowance(
+    tx: Tx, admission: Admission, hold_id: uuid.UUID, quantity: int
+) -> uuid.UUID | None:
+    """Make this the customer's one hold; return the hold it replaces, live or long dead.
+
+    One upsert keeps the limit: bought seats count for ever, dead holds never. Raises TooManySeats.
+    """
+    seats_max = admission.rules.seats_max
+    if quantity > seats_max:
+        raise TooManySeats(seats_max=seats_max)
+    row = tx.execute(
+        _CLAIM[tx.connection.dialect.name],
+        {
+            "performance_id": admission.rules.id,
+            "account_id": admission.account_id,
+            "hold_id": hold_id,
+            "seats_bought": 0,
+            "bought_max": seats_max - quantity,
+        },
+    ).one_or_none()
+    if row is None:
+        raise TooManySeats(seats_max=seats_max)
+    previous: uuid.UUID | None = row.previous_hold_id
+    return previous
+
+
+def _claim_statement(dialect: str) -> Any:
+    statement = UPSERT[dialect](_ALLOWANCE).values(
+        performance_id=bindparam("performance_id"),
+        account_id=bindparam("account_id"),
+        hold_id=bindparam("hold_id"),
+        seats_bought=bindparam("seats_bought"),
+    )
+    return statement.on_conflict_do_update(
+        index_elements=[_ALLOWANCE.c.performance_id, _ALLOWANCE.c.account_id],
+        set_={"previous_hold_id": _ALLOWANCE.c.hold_id, "hold_id": statement.excluded.hold_id},
+        where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max"),
+    ).returning(_ALLOWANCE.c.previous_hold_id)
+
+
+_CLAIM = {dialect: _claim_statement(dialect) for dialect in UPSERT}
+
+
+def _take(
+    tx: Tx, held: Held, previous: Held | None, offers: Sequence[Offer]
+) -> tuple[dict[str, str], list[int]]:
+    """Turn the wanted seats to `held` and the replaced hold's other seats to free, in one statement.
+
+    One statement over the sorted union: freeing first and taking then would let two customers who swap
+    seats wait for each other. Returns whom the seats were taken from (seat_no → dead hold) and which
+    seats became free. Raises SeatsTaken.
+    """
+    parameters = {
+        "performance": held.performance_id,
+        "wanted": held.seat_nos,
+        "hold": held.id,
+        "until": held.expires_at,
+        "now": tx.now,
+    }
+    if previous is None:
+        rows = tx.execute(_TAKE, parameters).all()
+    else:
+        union = sorted({*held.seat_nos, *previous.seat_nos})
+        rows = tx.execute(_SWAP, parameters | {"union": union, "previous": previous.id}).all()
+    taken = {row.seat_no for row in rows if row.hold_id == held.id}
+    if len(taken) < len(offers):
+        raise SeatsTaken(seats=[offer.label for offer in offers if offer.seat_no not in taken])
+    mine = (None, previous.id if previous else None)
+    displaced = {
+        str(row.seat_no): str(row.displaced_hold_id)
+        for row in rows
+        if row.hold_id == held.id and row.displaced_hold_id not in mine
+    }
+    return displaced, sorted(row.seat_no for row in rows if row.hold_id is None)
+
+
+_WANTED = _SEAT.c.seat_no.in_(bindparam("wanted", expanding=True))
+# The scalar form: (performance_id, seat_no) IN (…) was read as a scan of the hall (81/s, against
+# 10,308/s for this one, measured); tests/domain/test_plans.py EXPLAINs it.
+_OF_PERFORMANCE = _SEAT.c.performance_id == bindparam("performance")
+_SELLABLE = and_(_SEAT.c.ticket_id.is_(None), _SEAT.c.blocked.is_(False))
+_FREE_NOW = and_(_SELLABLE, or_(_SEAT.c.hold_id.is_(None), _SEAT.c.held_until <= bindparam("now")))
+_RETURNED = (_SEAT.c.seat_no, _SEAT.c.hold_id, _SEAT.c.displaced_hold_id)
+_NEW_HOLD = bindparam("hold", type_=_SEAT.c.hold_id.type)
+_NEW_UNTIL = bindparam("until", type_=_SEAT.c.held_until.type)
+
+_TAKE = (
+    update(_SEAT)
+    .where(_OF_PERFORMANCE, _WANTED, _FREE_NOW)
+    .values(hold_id=_NEW_HOLD, held_until=_NEW_UNTIL, displaced_hold_id=_SEAT.c.hold_id)
+    .returning(*_RETURNED)
+)
+_OF_PREVIOUS = _SEAT.c.hold_id == bindparam("previous", type_=_SEAT.c.hold_id.type)
+_SWAP = (
+    update(_SEAT)
+    .where(
+        _OF_PERFORMANCE,
+        _SEAT.c.seat_no.in_(bindparam("union", expanding=True)),
+        or_(_OF_PREVIOUS, and_(_WANTED, _FREE_NOW)),
+    )
+    .values(
+        hold_id=case((_WANTED, _NEW_HOLD), else_=null()),
+        held_until=case((_WANTED, _NEW_UNTIL), else_=null()),
+        displaced_hold_id=_SEAT.c.hold_id,
+    )
+    .returning(*_RETURNED)
+)
+
+
+# -- looking ------------------------------------------------------------------------------------
+
+_FIND = select(*(_HOLD.c[name] for name in Held.__slots__))
+
+
+def get_own(tx: Tx, hold_id: uuid.UUID, account_id: uuid.UUID) -> Held:
+    """Return a customer's live hold; raise NotFound (also for somebody else's), or how it ended."""
+    row = tx.execute(_FIND.where(Hold.id == hold_id)).one_or_none()
+    if row is None or row.account_id != account_id:
+        raise NotFound()
+    held = _held(row)
+    if held.end_reason == "paid":
+        reference = tx.execute(
+            select(Booking.reference).where(Booking.hold_id == hold_id)
+        ).scalar_one()
+        raise AlreadyBooked(reference=reference)
+    if held.end_reason == "replaced":
+        raise HoldReplaced(hold_id=held.replaced_by)
+    if held.ended_at is not None or held.expires_at <= tx.now:
+        raise HoldExpired()
+    return held
+
+
+def find_live(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Held | None:
+    """Return the customer's live hold at a performance: what a reload or another tab comes back to."""
+    row = tx.execute(
+        _FIND.join(Allowance, Allowance.hold_id == Hold.id).where(
+            Allowance.performance_id == performance_id,
+            Allowance.account_id == account_id,
+            Hold.ended_at.is_(None),
+            Hold.expires_at > tx.now,
+        )
+    ).one_or_none()
+    return _held(row) if row else None
+
+
+def find_expired(tx: Tx, limit: int) -> list[uuid.UUID]:
+    """Return holds past their time that nobody has closed, longest dead first."""
+    return list(
+        tx.execute(
+            select(Hold.id)
+            .where(Hold.ended_at.is_(None), Hold.expires_at <= tx.now)
+            .order_by(Hold.expires_at)
+            .limit(limit)
+        ).scalars()
+    )
+
+
+# -- ending -------------------------------------------------------------------------------------
+
+
+def release(tx: Tx, hold_id: uuid.UUID, account_id: uuid.UUID, reason: str = "released") -> None:
+    """Give a live hold's seats back. Raises NotFound, or how it ended already."""
+    held = get_own(tx, hold_id, account_id)
+    closed = _close(tx, hold_id, reason, None)
+    if closed is None:
+        raise HoldExpired()
+    tx.record(
+        "hold_released",
+        performance_id=held.performance_id,
+        hold_id=str(hold_id),
+        reason=closed.end_reason,
+        seats=_free(tx, held.performance_id, held.seat_nos, [hold_id]),
+    )
+
+
+def expire(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> int:
+    """Close the expired ones among `hold_ids` and free their seats; return how many were closed.
+
+    Small batches, keyed and re-checked: a payment that was a moment earlier has ended its hold, a
+    customer who took the seats since has his own hold on them, and neither is touched.
+    """
+    closed = tx.execute(
+        update(_HOLD)
+        .where(Hold.id.in_(sorted(hold_ids)), Hold.ended_at.is_(None), Hold.expires_at <= tx.now)
+        .values(ended_at=tx.now, end_reason="expired")
+        .returning(_HOLD.c.id, _HOLD.c.performance_id, _HOLD.c.seats)
+    ).all()
+    by_performance: dict[int, list[Any]] = defaultdict(list)
+    for row in closed:
+        by_performance[row.performance_id].append(row)
+    freed: dict[str, list[int]] = {}
+    for performance_id, rows in sorted(by_performance.items()):
+        seat_nos = sorted(seat_no for row in rows for seat_no, _ in row.seats)
+        freed[str(performance_id)] = _free(tx, performance_id, seat_nos, [row.id for row in rows])
+    if closed:
+        tx.record("holds_expired", holds=[str(row.id) for row in closed], freed=freed)
+    return len(closed)
+
+
+def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | None) -> Held | None:
+    """End a hold that has not ended; one past its time ends as expired, whatever the reason given."""
+    late = _HOLD.c.expires_at <= tx.now
+    row = tx.execute(
+        update(_HOLD)
+        .where(Hold.id == hold_id, Hold.ended_at.is_(None))
+        .values(
+            ended_at=tx.now,
+            end_reason=case((late, "expired"), else_=reason),
+            replaced_by=case((late, null()), else_=replaced_by),
+        )
+        .returning(*(_HOLD.c[name] for name in Held.__slots__))
+    ).one_or_none()
+    return _held(row) if row else None
+
+
+def close_paid(tx: Tx, hold_id: uuid.UUID) -> bool:
+    """End a hold as paid if it lives at `tx.now`; return whether it did."""
+    closed = tx.execute(
+        update(_HOLD)
+        .where(Hold.id == hold_id, Hold.ended_at.is_(None), Hold.expires_at > tx.now)
+        .values(ended_at=tx.now, end_reason="paid")
+        .returning(_HOLD.c.id)
+    ).one_or_none()
+    return closed is not None
+
+
+def _free(
+    tx: Tx, performance_id: int, seat_nos: Sequence[int], hold_ids: Sequence[uuid.UUID]
+) -> list[int]:
+    """Free those of `seat_nos` that one of `hold_ids` still has; return them."""
+    return sorted(
+        tx.execute(
+            update(_SEAT)
+            .where(
+                Seat.performance_id == performance_id,
+                Seat.seat_no.in_(seat_nos),
+                Seat.hold_id.in_(hold_ids),
+            )
+            .values(hold_id=None, held_until=None)
+            .returning(_SEAT.c.seat_no)
+        ).scalars()
+    )
+
+
+def leave(tx: Tx, performance_id: int, account_id: uuid.UUID, entry_id: uuid.UUID) -> None:
+    """Give up the live hold, if any, of a customer whose stay `entry_id` was just ended."""
+    held = find_live(tx, performance_id, account_id)
+    if held is not None and held.entry_id == entry_id:
+        release(tx, held.id, account_id, "left")

@@ -1,0 +1,122 @@
+"""One effect per key: a retry gets the first answer instead of a second effect.
+
+The answer is stored in the transaction that made it, so there is no moment at which one exists without
+the other. Only successes are stored: a refusal may become a success. Stored answers hold no tokens.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from webapp.db import Tx, seconds
+from webapp.domain.errors import IdempotencyKeyReused
+from webapp.domain.model import IdempotencyKey, table_of
+
+KEPT_SECONDS = 24 * 3600
+CONSTRAINT = "pk_idempotency_key"
+
+_KEY = table_of(IdempotencyKey)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A keyed request: whose, which, and what its body was."""
+
+    account_id: uuid.UUID
+    method: str
+    path: str
+    key: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A stored or storable 2xx answer; `body` is JSON."""
+
+    status: int
+    body: dict[str, Any]
+    replayed: bool = False
+
+
+def find(tx: Tx, request: Request) -> Answer | None:
+    """Return the kept answer to this key; raise IdempotencyKeyReused for another body."""
+    row = tx.execute(
+        select(_KEY.c.request_digest, _KEY.c.status, _KEY.c.answer).where(
+            *_of(request), IdempotencyKey.expires_at > tx.now
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.request_digest != request.digest:
+        raise IdempotencyKeyReused()
+    return Answer(row.status, row.answer, replayed=True)
+
+
+def keyed(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Answer]:
+    """Make `work` store its answer under the key; the schema refuses a second one (`CONSTRAINT`)."""
+
+    def perform(tx: Tx) -> Answer:
+        answer = work(tx)
+        tx.execute(
+            insert(_KEY),
+            {
+                "account_id": request.account_id,
+                "method": request.method,
+                "path": request.path,
+                "key": request.key,
+                "request_digest": request.digest,
+                "status": answer.status,
+                "answer": answer.body,
+                "expires_at": tx.now + seconds(KEPT_SECONDS),
+            },
+        )
+        return answer
+
+    perform.__qualname__ = getattr(getattr(work, "func", work), "__qualname__", "keyed")
+    return perform
+
+
+def replay(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Answer]:
+    """Make the work for when the key was there first: its answer, or the work again if it has expired."""
+
+    def answer_again(tx: Tx) -> Answer:
+        found = find(tx, request)
+        if found is not None:
+            return found
+        tx.execute(delete(_KEY).where(*_of(request), IdempotencyKey.expires_at <= tx.now))
+        return keyed(request, work)(tx)
+
+    return answer_again
+
+
+def forget_expired(tx: Tx, limit: int = 1_000) -> int:
+    """Delete up to `limit` answers past their time; return how many."""
+    expired = (
+        select(_KEY.c.account_id, _KEY.c.method, _KEY.c.path, _KEY.c.key)
+        .where(IdempotencyKey.expires_at <= tx.now)
+        .order_by(IdempotencyKey.expires_at)
+        .limit(limit)
+    )
+    rows = tx.execute(expired).all()
+    for row in rows:
+        tx.execute(
+            delete(_KEY).where(
+                IdempotencyKey.account_id == row.account_id,
+                IdempotencyKey.method == row.method,
+                IdempotencyKey.path == row.path,
+                IdempotencyKey.key == row.key,
+            )
+        )
+    return len(rows)
+
+
+def _of(request: Request) -> tuple[Any, ...]:
+    return (
+        IdempotencyKey.account_id == request.account_id,
+        IdempotencyKey.method == request.method,
+        IdempotencyKey.path == request.path,
+        IdempotencyKey.key == request.key,
+    )

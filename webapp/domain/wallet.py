@@ -1,0 +1,126 @@
+"""Prepaid money. A balance never goes below zero, and every movement is in the ledger."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select, update
+
+from webapp.db import Tx
+from webapp.domain.errors import InsufficientFunds, NotFound
+from webapp.domain.model import Account, LedgerEntry, Wallet, table_of
+
+_LEDGER = insert(table_of(LedgerEntry))
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a wallet holds, in minor units."""
+
+    balance_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One ledger entry; `amount_minor` is negative for what was spent."""
+
+    id: uuid.UUID
+    kind: str
+    amount_minor: int
+    booking_id: uuid.UUID | None
+    at: datetime
+
+
+def get(tx: Tx, account_id: uuid.UUID) -> Balance:
+    """Return a wallet; raise NotFound."""
+    row = tx.execute(
+        select(Wallet.balance_minor, Wallet.currency).where(Wallet.account_id == account_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound()
+    return Balance(*row)
+
+
+def list_movements(
+    tx: Tx, account_id: uuid.UUID, before: uuid.UUID | None, limit: int
+) -> list[Movement]:
+    """Return up to `limit` ledger entries older than `before`, newest first."""
+    query = select(
+        LedgerEntry.id,
+        LedgerEntry.kind,
+        LedgerEntry.amount_minor,
+        LedgerEntry.booking_id,
+        LedgerEntry.at,
+    ).where(LedgerEntry.account_id == account_id)
+    if before is not None:
+        query = query.where(LedgerEntry.id < before)
+    return [
+        Movement(*row) for row in tx.execute(query.order_by(LedgerEntry.id.desc()).limit(limit))
+    ]
+
+
+def top_up(tx: Tx, account_id: uuid.UUID, ledger_id: uuid.UUID, amount_minor: int) -> Balance:
+    """Add money; return the new balance. `amount_minor` is positive (the caller's parser saw to it)."""
+    balance = _move(tx, account_id, ledger_id, "top_up", amount_minor, None)
+    tx.record(
+        "wallet_topped_up",
+        account_id=str(account_id),
+        ledger_id=str(ledger_id),
+        amount_minor=amount_minor,
+    )
+    return balance
+
+
+def credit(tx: Tx, email: str, ledger_id: uuid.UUID, amount_minor: int) -> Balance:
+    """Top up the wallet of the account with this address: the operator's command. Raises NotFound."""
+    account_id = tx.execute(
+        select(Account.id).where(Account.email == email.strip().lower())
+    ).scalar_one_or_none()
+    if account_id is None:
+        raise NotFound()
+    return top_up(tx, account_id, ledger_id, amount_minor)
+
+
+def spend(
+    tx: Tx, account_id: uuid.UUID, ledger_id: uuid.UUID, booking_id: uuid.UUID, amount_minor: int
+) -> Balance:
+    """Take the price of a booking; raise InsufficientFunds with what is missing."""
+    return _move(tx, account_id, ledger_id, "spend", -amount_minor, booking_id)
+
+
+def refund(
+    tx: Tx, account_id: uuid.UUID, ledger_id: uuid.UUID, booking_id: uuid.UUID, amount_minor: int
+) -> Balance:
+    """Give the price of a booking back; the schema allows one refund per booking."""
+    return _move(tx, account_id, ledger_id, "refund", amount_minor, booking_id)
+
+
+def _move(
+    tx: Tx,
+    account_id: uuid.UUID,
+    ledger_id: uuid.UUID,
+    kind: str,
+    amount_minor: int,
+    booking_id: uuid.UUID | None,
+) -> Balance:
+    row = tx.execute(
+        update(Wallet)
+        .where(Wallet.account_id == account_id, Wallet.balance_minor + amount_minor >= 0)
+        .values(balance_minor=Wallet.balance_minor + amount_minor)
+        .returning(Wallet.balance_minor, Wallet.currency)
+    ).one_or_none()
+    if row is None:
+        raise InsufficientFunds(short_minor=-amount_minor - get(tx, account_id).balance_minor)
+    tx.execute(
+        _LEDGER,
+        {
+            "id": ledger_id,
+            "account_id": account_id,
+            "kind": kind,
+            "amount_minor": amount_minor,
+            "booking_id": booking_id,
+            "at": tx.now,
+        },
+    )
+    return Balance(*row)

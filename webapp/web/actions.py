@@ -1,0 +1,240 @@
+"""What a customer does, once, for both the JSON API and the pages.
+
+Each function opens the doors of `Database` in the right order and chooses the ids that are the
+witnesses of its transactions. It decides nothing itself.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from webapp.db import Tx, new_id
+from webapp.domain import bookings, holds, idempotency, seatmap, waiting_room, wallet
+from webapp.domain.bookings import Payment
+from webapp.domain.catalogue import Sale
+from webapp.domain.errors import (
+    LeavesSingleSeat,
+    NotEnoughSeats,
+    Refusal,
+    SeatsTaken,
+    SoldOut,
+    TopUpClosed,
+)
+from webapp.domain.holds import Held, Offer
+from webapp.domain.idempotency import Answer
+from webapp.domain.seatmap import Place, Seatmap
+from webapp.domain.waiting_room import Arrival, Pass, Stay
+from webapp.web import shapes
+from webapp.web.house import House
+
+BEST_AVAILABLE_TRIES = 12
+CHOICE_MAX_AGE_SECONDS = 0.25
+STAY_CONSTRAINT = "uq_queue_entry_stay"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a customer wants: named seats, or the best available."""
+
+    labels: tuple[str, ...] = ()
+    quantity: int = 0
+    price_level: str | None = None
+    section: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A hold and how close its seats are: `chosen` by the customer, or `row`, `near`, `apart`."""
+
+    held: Held
+    together: str
+
+
+def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay, bool]:
+    """Put a customer into the waiting room; return the stay and whether it is new.
+
+    Schedule and sold-out come from snapshots: joining reads nothing that the usher writes.
+    """
+    sale = house.sales.get(performance_id)
+    sale.rules.refuse_joining(house.db.clock.now())
+    if house.availability.get(performance_id).sold_out:
+        raise SoldOut()
+    rules = sale.rules
+    arrival = Arrival(
+        new_id(),
+        performance_id,
+        account_id,
+        rules.session_seconds if rules.capacity is None else None,
+    )
+    return house.db.transact(
+        waiting_room.join, arrival, instead={STAY_CONSTRAINT: waiting_room.rejoin}
+    )
+
+
+def leave(house: House, account_id: uuid.UUID, performance_id: int) -> None:
+    """Give up place and hold. Leaving a room that one is not in changes nothing."""
+    house.db.transact(_leave, performance_id, account_id)
+
+
+def _leave(tx: Tx, performance_id: int, account_id: uuid.UUID) -> None:
+    stay = waiting_room.find_stay(tx, performance_id, account_id)
+    if stay is None or not waiting_room.end(tx, stay.entry_id, account_id, "left"):
+        return
+    holds.leave(tx, performance_id, account_id, stay.entry_id)
+    tx.record(
+        "queue_left",
+        performance_id=performance_id,
+        entry_id=str(stay.entry_id),
+        account_id=str(account_id),
+    )
+
+
+# -- holds --------------------------------------------------------------------------------------
+
+
+def place_hold(house: House, admitted: Pass, wish: Wish) -> Placed:
+    """Hold what the customer wishes; raise the refusals of `holds.place` and of choosing."""
+    sale = house.sales.get(admitted.performance_id)
+    if wish.labels:
+        places = house.seatmap_of(sale).get_places(wish.labels)
+        if sale.rules.single_seat_rule == "strict":
+            _refuse_single_seats(house, sale, places)
+        return Placed(_place(house, admitted, sale, places), "chosen")
+    return _place_best(house, admitted, sale, wish)
+
+
+def _refuse_single_seats(house: House, sale: Sale, places: Sequence[Place]) -> None:
+    """Keep the organiser's wish that nobody leaves a seat alone.
+
+    Read outside the deciding transaction on purpose: the neighbours' rows would make every two
+    customers of a row conflict, and a single seat that slips through harms nobody.
+    """
+    states = house.db.lookup(seatmap.states, sale.rules.id)
+    alone = seatmap.single_seats_left(house.seatmap_of(sale), states, places)
+    if alone:
+        raise LeavesSingleSeat(seats=[place.label for place in alone])
+
+
+def _place_best(house: House, admitted: Pass, sale: Sale, wish: Wish) -> Placed:
+    """Choose in a read, decide by the keyed update, choose anew when lost.
+
+    Losing the race for a group is no conflict retry. Only a fresh read may say that there are too few.
+    """
+    max_age = CHOICE_MAX_AGE_SECONDS
+    last_loss: SeatsTaken | None = None
+    for _ in range(BEST_AVAILABLE_TRIES):
+        states = _states_for(house, admitted, max_age)
+        try:
+            choice = seatmap.choose(
+                house.seatmap_of(sale),
+                states,
+                wish.quantity,
+                house.rng,
+                price_level=wish.price_level,
+                section=wish.section,
+            )
+        except NotEnoughSeats:
+            if max_age == 0:
+                raise
+            max_age = 0
+            continue
+        try:
+            return Placed(_place(house, admitted, sale, choice.places), choice.together)
+        except SeatsTaken as loss:
+            max_age, last_loss = 0, loss
+    assert last_loss is not None
+    raise last_loss
+
+
+def _states_for(house: House, admitted: Pass, max_age_seconds: float) -> str:
+    """Return the seat states as this customer may use them: in a fresh read, his own hold is free to him."""
+    states = house.availability.get(admitted.performance_id, max_age_seconds).states
+    if max_age_seconds > 0:
+        return states
+    held = house.db.lookup(holds.find_live, admitted.performance_id, admitted.account_id)
+    own = set(held.seat_nos) if held else set()
+    return (
+        "".join(seatmap.FREE if no in own else state for no, state in enumerate(states))
+        if own
+        else states
+    )
+
+
+def _place(house: House, admitted: Pass, sale: Sale, places: Sequence[Place]) -> Held:
+    offers = [
+        Offer(place.seat_no, place.label, sale.prices[place.price_level].price_minor)
+        for place in places
+    ]
+    return house.db.transact(_enter_and_place, admitted, new_id(), offers)
+
+
+def _enter_and_place(tx: Tx, admitted: Pass, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
+    return holds.place(tx, waiting_room.enter(tx, admitted), hold_id, offers)
+
+
+# -- keyed requests -----------------------------------------------------------------------------
+
+
+def keyed(house: House, request: idempotency.Request, work: Callable[[Tx], Answer]) -> Answer:
+    """Do `work` once per key, whoever comes first.
+
+    A refusal met after somebody else's success with the same key (hold already paid, by this very
+    request's twin) gives that success.
+    """
+    perform = idempotency.keyed(request, work)
+    again = idempotency.replay(request, work)
+    try:
+        return house.db.transact(perform, instead={idempotency.CONSTRAINT: again})
+    except Refusal:
+        found = find_answer(house, request)
+        if found is None:
+            raise
+        return found
+
+
+def top_up(house: House, request: idempotency.Request, amount_minor: int) -> Answer:
+    """Credit the customer's own wallet where self-service is open; raise TopUpClosed."""
+    if not house.config.self_top_ups:
+        raise TopUpClosed()
+    return keyed(house, request, partial(_top_up, request.account_id, new_id(), amount_minor))
+
+
+def _top_up(account_id: uuid.UUID, ledger_id: uuid.UUID, amount_minor: int, tx: Tx) -> Answer:
+    balance = wallet.top_up(tx, account_id, ledger_id, amount_minor)
+    body = {"id": ledger_id, "amount_minor": amount_minor, "balance_minor": balance.balance_minor}
+    return Answer(201, shapes.jsonable(body))
+
+
+def pay(house: House, request: idempotency.Request, admitted: Pass, hold_id: uuid.UUID) -> Answer:
+    """Pay a hold; raise the refusals of `bookings.pay`."""
+    sale = house.sales.get(admitted.performance_id)
+    hall = house.seatmap_of(sale)
+    payment = Payment(new_id(), new_id(), hold_id)
+    return keyed(house, request, partial(_pay, hall, admitted, payment))
+
+
+def _pay(hall: Seatmap, admitted: Pass, payment: Payment, tx: Tx) -> Answer:
+    return Answer(201, shapes.booking(bookings.pay(tx, admitted, payment), hall))
+
+
+def cancel(house: House, request: idempotency.Request, reference: str) -> Answer:
+    """Cancel the customer's own booking; raise the refusals of `bookings.cancel`."""
+    return keyed(house, request, partial(_cancel, reference, request.account_id, new_id()))
+
+
+def _cancel(reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID, tx: Tx) -> Answer:
+    cancelled = bookings.cancel(tx, reference, account_id, ledger_id)
+    body = {"refund_minor": cancelled.refund_minor, "cancelled_at": cancelled.cancelled_at}
+    return Answer(201, shapes.jsonable(body))
+
+
+def find_answer(house: House, request: idempotency.Request) -> Answer | None:
+    """Return the kept answer to a keyed request, if there is one."""
+    return house.db.lookup(idempotency.find, request)
+
+
+def request_digest(body: bytes) -> bytes:
+    """Return what tells two bodies under one key apart: SHA-256, 32 bytes."""
+    return hashlib.sha256(body).digest()

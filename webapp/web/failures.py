@@ -1,0 +1,139 @@
+"""Everything that is not a success, as problem+json (RFC 9457) or as a page.
+
+One place decides what a caller sees. A `Refusal` is the house's answer; `Rejected` is the web's own (it
+could not read the request, or does not know who asks). Everything else is a bug: 500, logged once.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from webapp.db import Busy, OutcomeUnknown
+from webapp.domain.errors import Refusal
+
+log = logging.getLogger("jari.web")
+
+BUSY_RETRY_SECONDS = 2
+
+
+class Rejected(Exception):
+    """The web layer says no: malformed (400), not signed in (401), not allowed (403), too often (429)."""
+
+    def __init__(
+        self, status: int, code: str, *, headers: Mapping[str, str] | None = None, **facts: Any
+    ):
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})
+        self.facts = facts
+
+    @property
+    def title(self) -> str:
+        """What people read; the code is what machines read."""
+        return TITLES.get(self.code) or HTTPStatus(self.status).phrase
+
+
+TITLES = {
+    "busy": "The house is very busy; please try again in a moment.",
+    "outcome_unknown": "We could not see how this ended. Ask again with the same key: it happens once.",
+    "internal_error": "Something broke on our side; it is logged.",
+    "malformed": "This request could not be read.",
+    "idempotency_key_missing": "This request needs an Idempotency-Key.",
+    "idempotency_key_refused": "This request takes no Idempotency-Key.",
+    "session_missing": "Please sign in.",
+    "session_invalid": "This session is not known or was signed out.",
+    "session_expired": "This session has expired; please sign in again.",
+    "bad_credentials": "The address or the password is wrong.",
+    "token_missing": "A token is missing.",
+    "token_malformed": "This token could not be read.",
+    "token_invalid": "This token is not valid here.",
+    "token_expired": "This token has expired.",
+    "token_wrong_customer": "This token belongs to somebody else.",
+    "token_wrong_performance": "This token is for another performance.",
+    "role_missing": "Your account may not do this.",
+    "poll_too_soon": "You asked again too soon; your place is safe.",
+    "csrf": "This form is too old; please send it again.",
+    "not_found": "There is nothing here.",
+    "method_not_allowed": "This cannot be done here.",
+    "too_large": "This request is too large.",
+}
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "malformed"}
+
+
+def plain(value: Any) -> Any:
+    """Turn a fact into JSON: times as RFC 3339 in UTC, everything unknown as text."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(value)
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    facts: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with problem+json, or with a page where a person is looking."""
+    headers = dict(headers or {})
+    if "retry_after" in facts:
+        headers.setdefault("Retry-After", str(facts["retry_after"]))
+    g.problem_code = code
+    if not request.path.startswith("/api/"):
+        page = render_template("problem.html", status=status, code=code, title=title, facts=facts)
+        return Response(page, status, headers, mimetype="text/html")
+    body = {
+        "type": f"/api/v1/docs#problem-{code}",
+        "title": title,
+        "status": status,
+        "detail": title,
+        "instance": request.path,
+        "code": code,
+    } | dict(facts)
+    text = json.dumps(body, default=plain, ensure_ascii=False)
+    return Response(text, status, headers, mimetype="application/problem+json")
+
+
+def install(app: Flask) -> None:
+    """Give the app its handlers."""
+
+    @app.errorhandler(Refusal)
+    def _refusal(refusal: Refusal) -> Response:
+        return problem(refusal.status, refusal.code, refusal.title, refusal.facts)
+
+    @app.errorhandler(Rejected)
+    def _rejected(rejected: Rejected) -> Response:
+        return problem(
+            rejected.status, rejected.code, rejected.title, rejected.facts, rejected.headers
+        )
+
+    @app.errorhandler(Busy)
+    def _busy(_busy: Busy) -> Response:
+        return problem(503, "busy", TITLES["busy"], {"retry_after": BUSY_RETRY_SECONDS})
+
+    @app.errorhandler(OutcomeUnknown)
+    def _unknown(_unknown: OutcomeUnknown) -> Response:
+        facts = {"retry_after": BUSY_RETRY_SECONDS}
+        return problem(503, "outcome_unknown", TITLES["outcome_unknown"], facts)
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        status = error.code or 500
+        if status < 400:  # redirects are answers
+            return error.get_response()  # type: ignore[return-value]
+        code = _HTTP_CODES.get(status, "malformed" if status < 500 else "internal_error")
+        headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
+        return problem(status, code, TITLES[code], {}, headers)
+
+    @app.errorhandler(Exception)
+    def _bug(_error: Exception) -> Response:
+        log.exception("unexpected error, request %s", g.get("request_id"))
+        return problem(500, "internal_error", TITLES["internal_error"], {})

@@ -1,0 +1,128 @@
+"""Who is asking, and may they: one of four guards stands before every route.
+
+`public`, `customer` (signed in), `organiser`, `door`. `admitted` adds the access token. A route without a
+guard does not start: `create_app` refuses it, and a test enumerates them.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import Flask, g, redirect, request, url_for
+
+from webapp.domain import accounts
+from webapp.domain.accounts import Person
+from webapp.web.failures import Rejected
+from webapp.web.house import house
+from webapp.web.tokens import Claims, Kind
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+COOKIE = "jari_session"
+HEADERS: dict[Kind, str] = {"waiting": "Waiting-Token", "access": "Access-Token"}
+
+
+def _guarded(view: View, name: str) -> View:
+    view.guard = name  # type: ignore[attr-defined]
+    return view
+
+
+def public(view: View) -> View:
+    """Anybody may ask."""
+    return _guarded(view, "public")
+
+
+def customer(view: View) -> View:
+    """Somebody who is signed in; `person()` says who."""
+    return _require(view, "customer", None)
+
+
+def organiser(view: View) -> View:
+    """Somebody who sells."""
+    return _require(view, "organiser", "organiser")
+
+
+def door(view: View) -> View:
+    """Somebody who stands at the door."""
+    return _require(view, "door", "door")
+
+
+def _require(view: View, name: str, role: str | None) -> View:
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            g.person = get_person()
+        except Rejected:
+            if _is_api():
+                raise
+            return redirect(url_for("pages.sign_in", next=request.full_path.rstrip("?")))
+        if role is not None and g.person.role != role:
+            raise Rejected(403, "role_missing", role=role)
+        return view(*args, **kwargs)
+
+    return cast(View, _guarded(guarded, name))
+
+
+def _is_api() -> bool:
+    return request.path.startswith("/api/")
+
+
+def get_person() -> Person:
+    """Return who is signed in, by bearer token (API) or cookie (pages); raise Rejected (401)."""
+    token = session_token()
+    if not token:
+        raise Rejected(401, "session_missing")
+    if len(token) > 200:
+        raise Rejected(401, "session_invalid")
+    found = house().db.lookup(accounts.find_session, accounts.digest(token))
+    if found is None or found[1] == "revoked":
+        raise Rejected(401, "session_invalid")
+    if found[1] == "expired":
+        raise Rejected(401, "session_expired")
+    return found[0]
+
+
+def session_token() -> str | None:
+    """Return the session token of the request. The API never reads the cookie: no CSRF there."""
+    if not _is_api():
+        return request.cookies.get(COOKIE)
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def find_person() -> Person | None:
+    """Return who is signed in, for pages that greet but do not require."""
+    try:
+        return get_person()
+    except Rejected:
+        return None
+
+
+def person() -> Person:
+    """Return who the guard let in."""
+    return cast(Person, g.person)
+
+
+def get_claims(kind: Kind, performance_id: int | None, *, expired_too: bool = False) -> Claims:
+    """Return the claims of the request's token, bound to performance and bearer.
+
+    Raises Rejected: 401 for a bad token, 403 for one of another performance or customer.
+    """
+    claims = house().tokens.read(kind, request.headers.get(HEADERS[kind]), expired_too=expired_too)
+    if performance_id is not None and claims.performance_id != performance_id:
+        raise Rejected(403, "token_wrong_performance", token=kind)
+    bearer = g.get("person")
+    if bearer is not None and bearer.id != claims.account_id:
+        raise Rejected(403, "token_wrong_customer", token=kind)
+    return claims
+
+
+def refuse_unguarded(app: Flask) -> None:
+    """Raise RuntimeError naming the routes that no guard stands before."""
+    unguarded = [
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint != "static" and not hasattr(app.view_functions[rule.endpoint], "guard")
+    ]
+    if unguarded:
+        raise RuntimeError(f"routes without a guard: {', '.join(unguarded)}")

@@ -1,0 +1,95 @@
+"""What one process of the service consists of, wired by `create_app` and reached by `house()`."""
+
+import hashlib
+import random
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from flask import current_app
+
+from webapp.config import Config
+from webapp.db import Database
+from webapp.domain import catalogue, seatmap, waiting_room
+from webapp.domain.catalogue import Sale
+from webapp.domain.seatmap import Seatmap
+from webapp.domain.waiting_room import Room
+from webapp.web.snapshots import Snapshots
+from webapp.web.tokens import Tokens
+
+STALE_MAX_SECONDS = 0.8  # with the load itself, below the one second that the contract allows
+VERSIONS_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Every seat's state at one moment; `version` is a hash of the states."""
+
+    version: str
+    as_of: datetime
+    states: str
+
+    @property
+    def sold_out(self) -> bool:
+        """Whether every seat that is not blocked is paid."""
+        return seatmap.is_sold_out(self.states)
+
+    def counts(self) -> dict[str, int]:
+        """Count the seats by state."""
+        return {
+            "free": self.states.count(seatmap.FREE),
+            "held": self.states.count(seatmap.HELD),
+            "sold": self.states.count(seatmap.SOLD),
+            "blocked": self.states.count(seatmap.BLOCKED),
+        }
+
+
+class House:
+    """Database, tokens and the snapshots of what everybody looks at."""
+
+    def __init__(self, config: Config, db: Database) -> None:
+        self.config = config
+        self.db = db
+        self.tokens = Tokens(db.clock, config.secret_key, config.secret_key_previous)
+        self.rng = random.SystemRandom()
+        self._versions: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._versions_lock = threading.Lock()
+        self.sales: Snapshots[int, Sale] = Snapshots(
+            "sale", lambda key: db.read(catalogue.get_sale, key), STALE_MAX_SECONDS
+        )
+        self.seatmaps: Snapshots[int, Seatmap] = Snapshots(
+            "seatmap", lambda key: db.read(seatmap.load, key), float("inf"), keys_max=50
+        )
+        self.availability: Snapshots[int, Availability] = Snapshots(
+            "availability", self._load_availability, STALE_MAX_SECONDS
+        )
+        self.rooms: Snapshots[int, Room] = Snapshots(
+            "room", lambda key: db.read(waiting_room.look, key), STALE_MAX_SECONDS
+        )
+
+    def seatmap_of(self, sale: Sale) -> Seatmap:
+        """The hall of a performance; it never changes, so it is kept."""
+        return self.seatmaps.get(sale.rules.seatmap_id)
+
+    def states_at(self, performance_id: int, version: str) -> str | None:
+        """Return the states that had this version, if it is one of the last few seen here."""
+        with self._versions_lock:
+            return self._versions.get((performance_id, version))
+
+    def _load_availability(self, performance_id: int) -> Availability:
+        as_of = self.db.clock.now()
+        states = self.db.lookup(seatmap.states, performance_id)
+        version = hashlib.sha256(states.encode()).hexdigest()[:16]
+        with self._versions_lock:
+            self._versions[performance_id, version] = states
+            self._versions.move_to_end((performance_id, version))
+            while len(self._versions) > VERSIONS_KEPT:
+                self._versions.popitem(last=False)
+        return Availability(version, as_of, states)
+
+
+def house() -> House:
+    """The house of the running app."""
+    return cast(House, current_app.extensions["jari"])

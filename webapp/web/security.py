@@ -1,0 +1,79 @@
+"""What every answer carries, and one log line for each request."""
+
+import logging
+import re
+import secrets
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+from prometheus_client import Histogram
+
+REQUESTS = Histogram(
+    "jari_request_seconds",
+    "Requests by route, method and status.",
+    ["route", "method", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+
+log = structlog.wrap_logger(
+    logging.getLogger("jari.request"),
+    processors=[
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ],
+)
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
+
+
+def install(app: Flask) -> None:
+    """Give every request an id, a log line, a measurement and the headers."""
+
+    @app.before_request
+    def _begin() -> None:
+        offered = request.headers.get("X-Request-Id", "")
+        g.request_id = offered if _REQUEST_ID.match(offered) else secrets.token_hex(8)
+        g.started = time.perf_counter()
+
+    @app.after_request
+    def _finish(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if response.mimetype in ("application/json", "application/problem+json", "text/html"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        elapsed = time.perf_counter() - g.started
+        route = request.url_rule.rule if request.url_rule else "none"
+        REQUESTS.labels(route, request.method, str(response.status_code)).observe(elapsed)
+        person = g.get("person")
+        log.info(
+            "request",
+            request_id=g.request_id,
+            account_id=str(person.id) if person else None,
+            method=request.method,
+            route=route,
+            status=response.status_code,
+            code=g.get("problem_code"),
+            milliseconds=round(elapsed * 1000, 1),
+        )
+        return response

@@ -1,0 +1,85 @@
+"""What many ask for at once, loaded once per process and moment.
+
+A cache whose loss costs time and nothing else (no state that matters lives here). Promises:
+
+1. `get` never returns what was read more than `max_age_seconds` ago.
+2. One load per key at a time: when everybody comes at once, one thread asks the database and the
+   others wait for its answer.
+3. At most `keys_max` keys are kept; the one longest unused goes first.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+LOOKS = Counter(
+    "jari_snapshot_looks_total", "Looks at a snapshot, by whether it was fresh.", ["name", "hit"]
+)
+
+
+class _Slot(Generic[V]):
+    __slots__ = ("loading", "read_at", "value")
+
+    def __init__(self) -> None:
+        self.loading = threading.Lock()
+        self.read_at = float("-inf")
+        self.value: V | None = None
+
+
+class Snapshots(Generic[K, V]):
+    """Values by key, each at most `max_age_seconds` old. `load` may raise; the error is everybody's."""
+
+    def __init__(
+        self, name: str, load: Callable[[K], V], max_age_seconds: float, keys_max: int = 1_000
+    ) -> None:
+        self._load = load
+        self._max_age = max_age_seconds
+        self._keys_max = keys_max
+        self._slots: OrderedDict[K, _Slot[V]] = OrderedDict()
+        self._mutex = threading.Lock()
+        self._hits = LOOKS.labels(name, "yes")
+        self._misses = LOOKS.labels(name, "no")
+
+    def get(self, key: K, max_age_seconds: float | None = None) -> V:
+        """Return the value of `key`, loading it if it is older than allowed here."""
+        max_age = self._max_age if max_age_seconds is None else max_age_seconds
+        slot = self._slot(key)
+        asked_at = time.monotonic()
+        value = slot.value
+        if value is not None and asked_at - slot.read_at <= max_age:
+            self._hits.inc()
+            return value
+        with slot.loading:
+            # Whoever waited here gets what was loaded meanwhile, if it is fresh for the moment it asked.
+            value = slot.value
+            if value is not None and asked_at - slot.read_at <= max_age:
+                self._hits.inc()
+                return value
+            self._misses.inc()
+            started = time.monotonic()
+            value = self._load(key)
+            slot.value, slot.read_at = value, started
+            return value
+
+    def forget(self) -> None:
+        """Drop everything; the next look loads again."""
+        with self._mutex:
+            self._slots.clear()
+
+    def _slot(self, key: K) -> _Slot[V]:
+        with self._mutex:
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = self._slots[key] = _Slot()
+                if len(self._slots) > self._keys_max:
+                    self._slots.popitem(last=False)
+            else:
+                self._slots.move_to_end(key)
+            return slot

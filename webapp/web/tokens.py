@@ -1,0 +1,143 @@
+"""The two JWT kinds: waiting and access. They are never interchangeable.
+
+Promises:
+
+1. One pinned algorithm; `typ aud iss sub jti iat exp` and `kid` are required; `kid` names the current
+   key or the previous one, so that keys rotate with overlap.
+2. Times are compared with the database's clock, not with this machine's.
+3. A bad token is refused with a reason before any database work, in microseconds.
+4. A token says where somebody stands. Whether the stay still counts, its row says.
+"""
+
+import hashlib
+import math
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jwt
+
+from webapp.db import Clock, new_id
+from webapp.domain.waiting_room import Pass, Stay
+from webapp.web.failures import Rejected
+
+Kind = Literal["waiting", "access"]
+
+ALGORITHM = "HS256"
+ISSUER = "jari"
+LENGTH_MAX = 2_048
+WAITING_LIFETIME_SECONDS = 2 * 3600
+_REQUIRED = ["aud", "iss", "sub", "jti", "iat", "exp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says. `number` and `ahead` are those of a waiting token, None while unknown."""
+
+    entry_id: uuid.UUID
+    performance_id: int
+    account_id: uuid.UUID
+    number: int | None
+    ahead: int | None
+    issued_at: float
+    expires_at: float
+
+    @property
+    def admitted(self) -> Pass:
+        """The claim to be inside, for the transaction that checks it."""
+        return Pass(self.entry_id, self.performance_id, self.account_id)
+
+
+class Tokens:
+    """Issues and reads tokens with the configured keys."""
+
+    def __init__(self, clock: Clock, secret: str, previous: str | None) -> None:
+        self._clock = clock
+        self._kid = _kid(secret)
+        self._keys = {_kid(key): key.encode() for key in (secret, previous) if key}
+
+    def issue_waiting(self, stay: Stay, ahead: int | None) -> tuple[str, float]:
+        """Return a waiting token and its `exp` (Unix seconds). `ahead` is the lowest ever shown."""
+        expires = math.ceil(self._clock.now().timestamp()) + WAITING_LIFETIME_SECONDS
+        return self._issue("waiting", stay, expires, num=stay.number, ahd=ahead), expires
+
+    def renew_waiting(self, claims: Claims, ahead: int) -> tuple[str, float]:
+        """Return a waiting token that remembers a lower `ahead`, and its `exp`."""
+        stay = Pass(claims.entry_id, claims.performance_id, claims.account_id)
+        expires = math.ceil(self._clock.now().timestamp()) + WAITING_LIFETIME_SECONDS
+        return self._issue("waiting", stay, expires, num=claims.number, ahd=ahead), expires
+
+    def issue_access(self, stay: Stay) -> str:
+        """Return the access token of an admitted stay; it ends with the stay's access."""
+        if stay.access_expires_at is None:
+            raise ValueError("not admitted")
+        return self._issue("access", stay, math.ceil(stay.access_expires_at.timestamp()))
+
+    def read(self, kind: Kind, text: str | None, *, expired_too: bool = False) -> Claims:
+        """Return what a token says; raise Rejected (401) with `token_…` and the kind.
+
+        `expired_too` accepts one past its `exp`: for payment, while the hold lives.
+        """
+        if not text:
+            raise Rejected(401, "token_missing", token=kind)
+        if len(text) > LENGTH_MAX or not text.isascii() or text.count(".") != 2:
+            raise Rejected(401, "token_malformed", token=kind)
+        try:
+            header = jwt.get_unverified_header(text)
+        except jwt.PyJWTError as error:
+            raise Rejected(401, "token_malformed", token=kind) from error
+        key = self._keys.get(str(header.get("kid")))
+        if key is None or header.get("typ") != f"{kind}+jwt":
+            raise Rejected(401, "token_invalid", token=kind)
+        try:
+            payload = jwt.decode(
+                text,
+                key,
+                algorithms=[ALGORITHM],
+                audience=f"jari-{kind}",
+                issuer=ISSUER,
+                options={
+                    "require": _REQUIRED,
+                    "strict_aud": True,
+                    # Presence is required; the comparison is ours, by the database's clock.
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+            claims = _claims(payload)
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+            raise Rejected(401, "token_invalid", token=kind) from error
+        if claims.expires_at <= self._clock.now().timestamp() and not expired_too:
+            raise Rejected(401, "token_expired", token=kind)
+        return claims
+
+    def _issue(self, kind: Kind, stay: Stay | Pass, expires: float, **more: Any) -> str:
+        payload = {
+            "iss": ISSUER,
+            "aud": f"jari-{kind}",
+            "sub": str(stay.account_id),
+            "jti": str(new_id()),
+            "iat": self._clock.now().timestamp(),
+            "exp": expires,
+            "ent": str(stay.entry_id),
+            "prf": stay.performance_id,
+        } | more
+        headers = {"kid": self._kid, "typ": f"{kind}+jwt"}
+        return jwt.encode(payload, self._keys[self._kid], ALGORITHM, headers=headers)
+
+
+def _kid(secret: str) -> str:
+    return hashlib.sha256(b"jari kid " + secret.encode()).hexdigest()[:12]
+
+
+def _claims(payload: dict[str, Any]) -> Claims:
+    return Claims(
+        uuid.UUID(payload["ent"]),
+        int(payload["prf"]),
+        uuid.UUID(payload["sub"]),
+        payload.get("num"),
+        payload.get("ahd"),
+        float(payload["iat"]),
+        float(payload["exp"]),
+    )
