@@ -17,7 +17,8 @@ from tests.postgres import Postgres
 from webapp import create_app
 from webapp.commands import migrate_to
 from webapp.config import Config
-from webapp.db import Clock, Database
+from webapp.clock import Clock
+from webapp.db import Database
 
 SECRET = "test-secret-" + "k" * 40
 

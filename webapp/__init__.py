@@ -10,10 +10,11 @@ from sqlalchemy.engine import make_url
 
 from webapp import commands
 from webapp.config import Config
-from webapp.db import Database, engine_options
+from webapp.db import Database
 from webapp.domain import journal
 from webapp.domain.errors import EmailTaken, SeatsTaken
 from webapp.domain.model import Base
+from webapp.engines import engine_options
 from webapp.web import api, failures, guards, operations, organiser, pages, security
 from webapp.web.house import House
 

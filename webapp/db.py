@@ -23,26 +23,26 @@ import logging
 import random
 import secrets
 import sqlite3
-import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Self, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import psycopg
 from prometheus_client import Counter
-from sqlalchemy import Connection, Engine, Index, MetaData, UniqueConstraint, event
-from sqlalchemy.engine import URL, CursorResult, make_url
+from sqlalchemy import Connection, Engine, MetaData, UniqueConstraint
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Executable
+
+from webapp.clock import Clock
+from webapp.engines import Turnstile, prepare_sqlite
 
 log = logging.getLogger("jari.db")
 
@@ -53,8 +53,6 @@ ATTEMPTS_MAX = 8
 JITTER_FIRST_SECONDS = 0.005
 JITTER_MAX_SECONDS = 0.2
 WITNESS_LOCK_TIMEOUT = "2s"
-CLOCK_MEASURE_EVERY_SECONDS = 60.0
-CLOCK_ROUND_TRIP_MAX_SECONDS = 0.05
 
 RETRIES = Counter(
     "jari_transaction_retries_total",
@@ -84,62 +82,6 @@ def new_id() -> uuid.UUID:
     value = (milliseconds << 80) | secrets.randbits(80)
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     return uuid.UUID(int=(value & ~(0x3 << 62)) | (0x2 << 62))
-
-
-# -- time ---------------------------------------------------------------------------------------
-
-
-class Clock:
-    """The database's time, read without asking it: its offset from this process's monotonic clock.
-
-    Two servers whose own clocks differ by an hour agree on `now` within a round trip. Errors: the first
-    `now` raises whatever the database raises when it cannot be asked; later failures keep the offset.
-    """
-
-    def __init__(self, ask: Callable[[], datetime]) -> None:
-        self._ask = ask
-        self._offset: float | None = None
-        self._measured_at = 0.0
-        self._measuring = threading.Lock()
-
-    def now(self) -> datetime:
-        """Return the database's time, aware UTC."""
-        if self._offset is None:
-            with self._measuring:
-                if self._offset is None:
-                    self._measure()
-        elif time.monotonic() - self._measured_at > CLOCK_MEASURE_EVERY_SECONDS:
-            self._measure_again()
-        assert self._offset is not None
-        return datetime.fromtimestamp(time.monotonic() + self._offset, UTC)
-
-    def _measure_again(self) -> None:
-        if not self._measuring.acquire(blocking=False):
-            return  # another thread is at it; the old offset is good meanwhile
-        try:
-            self._measure()
-        except Exception as error:
-            self._measured_at = time.monotonic()
-            log.warning("clock kept its old offset: %s", type(error).__name__)
-        finally:
-            self._measuring.release()
-
-    def _measure(self) -> None:
-        best: tuple[float, float] | None = None
-        for _ in range(5):
-            asked = time.monotonic()
-            answer = self._ask().timestamp()
-            answered = time.monotonic()
-            reading = (answered - asked, answer - (asked + answered) / 2)
-            best = reading if best is None else min(best, reading)
-            if best[0] <= CLOCK_ROUND_TRIP_MAX_SECONDS:
-                break
-        assert best is not None
-        if best[0] > CLOCK_ROUND_TRIP_MAX_SECONDS and self._offset is not None:
-            self._measured_at = time.monotonic()
-            return  # a slow reading says less than the offset we have
-        self._offset = best[1]
-        self._measured_at = time.monotonic()
 
 
 # -- a transaction ------------------------------------------------------------------------------
@@ -174,7 +116,7 @@ class Tx:
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Any] | None = None
     ) -> CursorResult[Any]:
         """Run one Core statement."""
-        return self.connection.execute(statement, parameters)  # type: ignore[arg-type]
+        return self.connection.execute(statement, parameters)
 
     def record(self, kind: str, **facts: Any) -> None:
         """Add an entry to the journal: one per kind and transaction, with lists for the many."""
@@ -185,118 +127,22 @@ class Tx:
         self.journal.append(Entry(kind, facts))
 
 
-class Turnstile:
-    """A lock served strictly in the order of arrival.
-
-    SQLite has one writer at a time and gives it to whoever asks at the right moment: four tight
-    writers starved one to a single commit in four seconds (measured).
-    """
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._taken = False
-
-    def __enter__(self) -> Self:
-        with self._mutex:
-            if not self._taken:
-                self._taken = True
-                return self
-            gate = threading.Lock()
-            gate.acquire()
-            self._waiting.append(gate)
-        gate.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._taken = False
-
-
-# -- engines ------------------------------------------------------------------------------------
-
-_SERVER_SETTINGS = {
-    "timezone": "UTC",
-    "jit": "off",  # enable_seqscan=off makes some plans look costly enough to compile
-    "statement_timeout": "5s",
-    "lock_timeout": "3s",
-    "idle_in_transaction_session_timeout": "10s",
-}
-_WRITER_SETTINGS = {
-    # A sequential or bitmap scan under SERIALIZABLE locks a whole small table against everybody:
-    # 44,912 retries for 5,300 transactions with them, 2,937 without (measured, 100 seats).
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-}
-_READER_SETTINGS = {"default_transaction_read_only": "on"}
-
-
-def engine_options(
-    url: str, *, writes: bool, pool_size: int, pool_timeout: float
-) -> dict[str, Any]:
-    """Say how to make the engine for `url`: one for writers, one for readers.
-
-    Returns keyword arguments of `sqlalchemy.create_engine`, `url` included.
-    """
-    target = _resolved(make_url(url))
-    common = {
-        "url": target,
-        "pool_size": pool_size,
-        "max_overflow": 0,
-        "pool_timeout": pool_timeout,
-    }
-    if target.get_backend_name() == "sqlite":
-        return common | {"connect_args": {"isolation_level": None, "timeout": 2.0}}
-    settings = _SERVER_SETTINGS | (_WRITER_SETTINGS if writes else _READER_SETTINGS)
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    return (
-        common
-        | {
-            "connect_args": {"options": options, "application_name": "jari", "connect_timeout": 5},
-            "isolation_level": "SERIALIZABLE" if writes else "REPEATABLE READ",
-            "pool_pre_ping": False,  # a lost connection is met by the retry, without a round trip each time
-        }
-    )
-
-
-def _resolved(url: URL) -> URL:
-    """Name the driver, and a SQLite file's whole path: Flask-SQLAlchemy looks for it elsewhere."""
-    if url.get_backend_name() == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
-    return url.set(database=str(Path(url.database or "").absolute()))
-
-
-def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
-    """Give a SQLite engine its pragmas and our own BEGIN.
-
-    The driver's legacy transaction mode lets two clients win one seat, and a deferred BEGIN dies
-    with "database is locked" when it turns into a writer (both measured).
-    """
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")  # orders are paid: no commit may be lost
-        connection.execute("PRAGMA foreign_keys=ON")
-        if not writes:
-            connection.execute("PRAGMA query_only=ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-
 # -- what went wrong ----------------------------------------------------------------------------
 
-_CONFLICT = frozenset(
-    {"40001", "40P01", "55P03", "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"}
-)
-_OVERLOAD = frozenset({"57014", "53300", "53400", "pool"})
-_LOST = frozenset({"57P01", "57P02", "57P03", "25P03", "25P04"})
+_KINDS = {
+    "40001": "conflict",
+    "40P01": "conflict",
+    "55P03": "conflict",
+    "SQLITE_BUSY": "conflict",
+    "SQLITE_BUSY_SNAPSHOT": "conflict",
+    "SQLITE_LOCKED": "conflict",
+    "57014": "overload",  # statement_timeout
+    "53300": "overload",  # too many connections
+    "57P01": "lost",
+    "57P02": "lost",
+    "57P03": "lost",
+    "25P03": "lost",  # idle in transaction for too long
+}
 _DATABASE_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error, PoolTimeout)
 
 
@@ -313,7 +159,7 @@ def _unique_names(metadata: MetaData) -> dict[str, str]:
     names: dict[str, str] = {}
     for table in metadata.tables.values():
         unique: list[Any] = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
-        unique += [i for i in table.indexes if isinstance(i, Index) and i.unique]
+        unique += [index for index in table.indexes if index.unique]
         unique.append(table.primary_key)
         for constraint in unique:
             columns = ", ".join(f"{table.name}.{column.name}" for column in constraint.columns)
@@ -414,6 +260,7 @@ class Database:
         with self._turn, self._begun() as tx:
             result = self._run(tx, work, args)
             self._refuse_aborted(tx)
+            lost: Exception | None = None
             try:
                 tx.connection.commit()
             except _DATABASE_ERRORS as error:
@@ -421,8 +268,6 @@ class Database:
                     raise
                 lost = error
                 tx.connection.invalidate()
-            else:
-                lost = None
         if lost is not None:
             self._settle(tx, lost, deadline)
         self._tell(tx.journal)
@@ -507,10 +352,6 @@ class Database:
             return _Trouble("overload", "pool")
         cause: Any = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
-        if code in _CONFLICT:
-            return _Trouble("conflict", code)
-        if code in _OVERLOAD:
-            return _Trouble("overload", code)
         if code == "23505":
             return _Trouble("unique", cause.diag.constraint_name or "")
         if code in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"):
@@ -518,9 +359,9 @@ class Database:
             return _Trouble("unique", self._unique_names.get(columns, columns))
         invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
         no_answer = not code and isinstance(cause, psycopg.OperationalError)
-        if invalidated or no_answer or code in _LOST or code.startswith("08"):
+        if invalidated or no_answer or code.startswith("08"):
             return _Trouble("lost", code or "connection")
-        return _Trouble("bug", code)
+        return _Trouble(_KINDS.get(code, "bug"), code)
 
     # -- an unknown COMMIT
 
@@ -592,6 +433,11 @@ class _NeverHappened(Exception):
 
 def _name(work: Callable[..., Any]) -> str:
     return getattr(work, "__qualname__", type(work).__name__)
+
+
+def make(kind: Callable[..., T], row: Sequence[Any]) -> T:
+    """Make a value of a row whose columns were selected in the order of its fields."""
+    return kind(*row)
 
 
 def seconds(value: float) -> timedelta:

@@ -8,14 +8,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.db import Tx, seconds
+from webapp.db import Tx, make, seconds
 from webapp.domain.model import Account, LedgerEntry, LoginSession, RateLimit, Wallet, table_of
 
-UPSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+UPSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def find_credentials(tx: Tx, email: str) -> Credentials | None:
     row = tx.execute(
         select(Account.id, Account.password_hash).where(Account.email == email.strip().lower())
     ).one_or_none()
-    return Credentials(*row) if row else None
+    return make(Credentials, row) if row else None
 
 
 def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int) -> int:
@@ -177,4 +178,5 @@ def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int) -> int:
     ).one()
     if row.hits <= limit:
         return 0
-    return max(1, round((row.window_starts_at + seconds(window_seconds) - tx.now).total_seconds()))
+    window_ends_at: datetime = row.window_starts_at + seconds(window_seconds)
+    return max(1, round((window_ends_at - tx.now).total_seconds()))

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, case, insert, null, select, update
 
-from webapp.db import Tx
+from webapp.db import Tx, make
 from webapp.domain import catalogue, holds, waiting_room, wallet
 from webapp.domain.errors import (
     AlreadyCancelled,
@@ -232,7 +232,7 @@ def _with_tickets(tx: Tx, rows: Sequence[Any]) -> list[Booked]:
         .order_by(Ticket.seat_no)
     ).all()
     return [
-        Booked(*row, tickets=tuple(TicketFacts(*t[1:]) for t in tickets if t.booking_id == row.id))
+        make(Booked, (*row, tuple(make(TicketFacts, t[1:]) for t in tickets if t[0] == row.id)))
         for row in rows
     ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from webapp.db import Tx
+from webapp.db import Tx, make
 from webapp.domain.errors import NotFound, SaleClosed, SaleNotOpen
 from webapp.domain.model import (
     Event,
@@ -116,13 +116,14 @@ def get_rules(tx: Tx, performance_id: int) -> Rules:
     row = tx.execute(_GET_RULES.where(Performance.id == performance_id)).one_or_none()
     if row is None:
         raise NotFound()
-    return Rules(*row)
+    return make(Rules, row)
 
 
 def list_rules(tx: Tx) -> list[Rules]:
     """Read the rules of every performance whose sale has not closed: the usher's round."""
     return [
-        Rules(*row) for row in tx.execute(_GET_RULES.where(Performance.sales_close_at > tx.now))
+        make(Rules, row)
+        for row in tx.execute(_GET_RULES.where(Performance.sales_close_at > tx.now))
     ]
 
 
@@ -141,7 +142,7 @@ def get_sale(tx: Tx, performance_id: int) -> Sale:
         .where(PriceLevel.performance_id == performance_id)
         .order_by(PriceLevel.position)
     )
-    return Sale(rules, *row, {price.code: Price(*price) for price in prices})
+    return make(Sale, (rules, *row, {price.code: make(Price, price) for price in prices}))
 
 
 def list_events(tx: Tx, after_id: int, limit: int) -> list[Listing]:
@@ -175,7 +176,7 @@ def _with_performances(tx: Tx, events: Sequence[Any]) -> list[Listing]:
         .order_by(Performance.starts_at, Performance.id)
     ).all()
     return [
-        Listing(*event, tuple(row.id for row in shown if row.event_id == event.id))
+        make(Listing, (*event, tuple(row.id for row in shown if row.event_id == event.id)))
         for event in events
     ]
 

@@ -125,11 +125,9 @@ def _letters(row: int) -> str:
 
 def store(tx: Tx, plan: Plan, venue_id: int) -> int:
     """Write the plan unless its version is there; return the seatmap's id."""
-    known = tx.execute(
-        select(Seatmap.id).where(Seatmap.version == plan.version)
-    ).scalar_one_or_none()
-    if known is not None:
-        return known
+    known = select(Seatmap.id).where(Seatmap.version == plan.version)
+    if (seatmap_id := tx.session.execute(known).scalar_one_or_none()) is not None:
+        return seatmap_id
     seatmap = Seatmap(
         venue_id=venue_id,
         version=plan.version,
@@ -152,11 +150,9 @@ def store(tx: Tx, plan: Plan, venue_id: int) -> int:
 
 def find_or_create_venue(tx: Tx, name: str, address: str = "") -> int:
     """Return the id of the venue of that name."""
-    known = (
-        tx.execute(select(Venue.id).where(Venue.name == name).order_by(Venue.id)).scalars().first()
-    )
-    if known is not None:
-        return known
+    known = select(Venue.id).where(Venue.name == name).order_by(Venue.id).limit(1)
+    if (venue_id := tx.session.execute(known).scalar_one_or_none()) is not None:
+        return venue_id
     venue = Venue(name=name, address=address)
     tx.session.add(venue)
     tx.session.flush()

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from webapp.db import Tx
+from webapp.db import Tx, make
 from webapp.domain.errors import NotEnoughSeats, SeatUnknown
 from webapp.domain.model import Seat, SeatPlace, table_of
 from webapp.domain.model import Seatmap as SeatmapRow
@@ -57,9 +57,9 @@ class Seatmap:
     @cached_property
     def rows(self) -> tuple[tuple[Place, ...], ...]:
         """The hall's rows, each from its first number to its last."""
-        key = lambda place: (place.section, place.row)  # noqa: E731 - one key for sort and groupby
-        ordered = sorted(self.places, key=lambda place: (*key(place), place.number))
-        return tuple(tuple(row) for _, row in groupby(ordered, key))
+        ordered = sorted(self.places, key=lambda place: (place.section, place.row, place.number))
+        grouped = groupby(ordered, key=lambda place: (place.section, place.row))
+        return tuple(tuple(row) for _, row in grouped)
 
     def get_places(self, labels: Iterable[str]) -> list[Place]:
         """Return the places of `labels`, sorted by seat_no; raise SeatUnknown naming the strangers."""
@@ -79,7 +79,7 @@ def load(tx: Tx, seatmap_id: int) -> Seatmap:
         .order_by(SeatPlace.seat_no)
     )
     return Seatmap(
-        row.id, row.version, row.name, row.geometry, tuple(Place(*place) for place in places)
+        row.id, row.version, row.name, row.geometry, tuple(make(Place, place) for place in places)
     )
 
 

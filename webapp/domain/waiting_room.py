@@ -18,7 +18,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, case, func, insert, select, update
 
-from webapp.db import Tx, seconds
+from webapp.db import Tx, make, seconds
 from webapp.domain import catalogue
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import NotAdmitted, SaleClosed, SalePaused, TurnOver
@@ -184,7 +184,7 @@ def find_stay(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Stay | None
             QueueEntry.ended_at.is_(None),
         )
     ).one_or_none()
-    return Stay(*row) if row else None
+    return make(Stay, row) if row else None
 
 
 def get_stay(tx: Tx, entry_id: uuid.UUID) -> Stay:
@@ -192,7 +192,7 @@ def get_stay(tx: Tx, entry_id: uuid.UUID) -> Stay:
     row = tx.execute(_STAY.where(QueueEntry.id == entry_id)).one_or_none()
     if row is None:
         raise TurnOver(reason="expired")
-    stay = Stay(*row)
+    stay = make(Stay, row)
     if stay.ended_at is not None:
         raise TurnOver(reason=stay.end_reason)
     if stay.access_expires_at is not None and not stay.inside(tx.now) and not _hold_lives(tx, stay):
@@ -305,7 +305,7 @@ def look_for_work(tx: Tx, performance_id: int) -> Needs:
             ).exists(),
         )
     ).one()
-    return Needs(*row)
+    return make(Needs, row)
 
 
 def number_newcomers(tx: Tx, performance_id: int) -> int:
@@ -466,11 +466,11 @@ def look(tx: Tx, performance_id: int) -> Room:
 
 def count_people(tx: Tx, performance_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Count (waiting, active) per performance, for the organiser and the metrics."""
-    waiting = func.sum(case((QueueEntry.admitted_at.is_(None), 1), else_=0))
-    active = func.sum(case((QueueEntry.access_expires_at > tx.now, 1), else_=0))
+    waiting = func.sum(case((QueueEntry.admitted_at.is_(None), 1), else_=0)).label("waiting")
+    active = func.sum(case((QueueEntry.access_expires_at > tx.now, 1), else_=0)).label("active")
     rows = tx.execute(
         select(QueueEntry.performance_id, waiting, active)
         .where(QueueEntry.performance_id.in_(performance_ids), QueueEntry.ended_at.is_(None))
         .group_by(QueueEntry.performance_id)
     )
-    return {row[0]: (int(row[1]), int(row[2])) for row in rows}
+    return {row.performance_id: (int(row.waiting), int(row.active)) for row in rows}

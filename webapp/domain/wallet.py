@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import insert, select, update
 
-from webapp.db import Tx
+from webapp.db import Tx, make
 from webapp.domain.errors import InsufficientFunds, NotFound
 from webapp.domain.model import Account, LedgerEntry, Wallet, table_of
 
@@ -39,7 +39,7 @@ def get(tx: Tx, account_id: uuid.UUID) -> Balance:
     ).one_or_none()
     if row is None:
         raise NotFound()
-    return Balance(*row)
+    return make(Balance, row)
 
 
 def list_movements(
@@ -56,7 +56,8 @@ def list_movements(
     if before is not None:
         query = query.where(LedgerEntry.id < before)
     return [
-        Movement(*row) for row in tx.execute(query.order_by(LedgerEntry.id.desc()).limit(limit))
+        make(Movement, row)
+        for row in tx.execute(query.order_by(LedgerEntry.id.desc()).limit(limit))
     ]
 
 
@@ -123,4 +124,4 @@ def _move(
             "at": tx.now,
         },
     )
-    return Balance(*row)
+    return make(Balance, row)

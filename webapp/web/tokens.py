@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 import jwt
 
-from webapp.db import Clock, new_id
+from webapp.clock import Clock
+from webapp.db import new_id
 from webapp.domain.waiting_room import Pass, Stay
 from webapp.web.failures import Rejected
 

@@ -1,0 +1,140 @@
+"""How the web processes run: gunicorn with threads. `gunicorn wsgi` reads this file by itself.
+
+Settings: HOST, PORT, WEB_WORKERS, WEB_THREADS, PROMETHEUS_MULTIPROC_DIR.
+
+Promises:
+1. Workers share nothing: each imports the application after the fork.
+2. No log line of gunicorn's contains a query string, a header or a token.
+3. Metrics of an earlier run are gone before the application is imported.
+4. A client that connects and says nothing costs no thread. (One that trickles a request byte by
+   byte does: in front of the public internet stands a proxy that reads requests whole.)
+"""
+
+import logging
+import os
+import re
+import resource
+import shutil
+import tempfile
+from pathlib import Path
+
+from gunicorn.workers import gthread
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# Threads wait for the database most of the time, but more of them than connections in the pool
+# would only wait for each other: fewer connections beat more retries.
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+threads = int(os.environ.get("WEB_THREADS", "6"))
+
+# False on purpose. Preloading would save memory, and would hand every worker the same open
+# database connections, locks and random numbers; a post_fork hook would have to undo each of
+# them, and the one it forgot would be a seat sold twice. It also keeps promise 3 simple.
+preload_app = False
+
+# For threads this is a heartbeat of the worker, not a limit on a request: what limits a request is
+# its deadline in the kernel and statement_timeout. It must be longer than importing the application.
+timeout = 60
+# Longer than the longest request, so that a restart cuts nobody off between COMMIT and answer.
+graceful_timeout = 30
+# The heartbeat is a file; on a disk that is busy a worker could be killed for the disk's slowness.
+if os.access("/dev/shm", os.W_OK):
+    worker_tmp_dir = "/dev/shm"
+
+# Longer than the pauses between two polls of the waiting room, so that each is not a new
+# connection; idle ones cost a file descriptor but no thread. At the limit gunicorn stops accepting
+# until one has idled out, so the limit is what the machine has.
+keepalive = 10
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_files = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
+if _soft < _files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _hard))
+worker_connections = max(100, min(_files - 256, 10_000))
+# The kernel cuts this down to net.core.somaxconn.
+backlog = 4096
+# No reuse_port: over a dozen runs it spread 32 connections no better (12:20 at worst, against 22:10)
+# and it lets a second server start on the same port unnoticed, resets what a dying worker had not
+# accepted yet, and refuses connections until the first worker has booted.
+reuse_port = False
+
+# gthread gives every new connection a thread that waits 5 s for its first bytes. Browsers open spare
+# connections and say nothing: a hundred of those stopped two workers for 40 s (measured). After this
+# time the connection goes to the poller, where waiting costs nothing. gunicorn has no setting for
+# it; the check is for the day when it renames the constant. A body that a refusal left unread is
+# drained for as long, then the connection is closed.
+if not hasattr(gthread, "DEFAULT_WORKER_DATA_TIMEOUT"):
+    raise RuntimeError("gunicorn has changed: see how gthread waits for silent connections now")
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.01
+
+# Off: no leak is known, and a worker that restarts in the middle of a sale drops its kept
+# connections and its caches at the worst moment. If a leak is ever found, give both a value.
+max_requests = 0
+max_requests_jitter = 0
+
+# A request line holds a path and a short query; a header at most a session cookie and a token of
+# well under 2 KB. A token of 8 KB is refused before any Python of ours sees it.
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+
+# Since 25.1 gunicorn listens on a Unix socket below the home directory, shared by every instance of
+# that user. Nothing here is steered that way.
+control_socket_disable = True
+
+# The application writes its own access log, one structured line a request, without query strings.
+accesslog = None
+errorlog = "-"
+loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+
+
+class WithoutRequestText(logging.Filter):
+    """Cut what a client sent out of gunicorn's own complaints about it.
+
+    Gunicorn quotes the offending line ("Invalid HTTP request line: 'GET /x?token=...'") or the URI
+    of a request that failed outside of the application. What is kept says which kind of fault.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite such a record; let every record pass."""
+        message = record.getMessage()
+        if message.startswith(("Invalid request", "Error handling request")):
+            record.msg, record.args = re.split(r"""[?'"\r\n]""", message, maxsplit=1)[0], ()
+        return True
+
+
+_own_metrics_directory = None
+
+
+def on_starting(server):
+    """Give the metrics an empty directory, before any worker imports the application.
+
+    Not at the top of this file, which is read again at every reload: that would delete the files
+    of workers that still write to them.
+    """
+    global _own_metrics_directory  # noqa: PLW0603
+    server.log.error_log.addFilter(WithoutRequestText())
+    if server.master_pid:
+        return  # A new master beside the old one (USR2): the files are in use.
+    if given := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        Path(given).mkdir(parents=True, exist_ok=True)
+        for file in Path(given).glob("*.db"):
+            file.unlink()
+    else:
+        _own_metrics_directory = tempfile.mkdtemp(prefix="jari-metrics-")
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = _own_metrics_directory
+
+
+def child_exit(server, worker):
+    """Take a dead worker's gauges out of the sums; its counters stay, they happened."""
+    # Not at the top: this library decides at its import whether metrics are shared between
+    # processes, and the workers would inherit its answer from before on_starting.
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):
+    """Remove the directory, if it was ours and no newer master uses it."""
+    if _own_metrics_directory and not server.reexec_pid:
+        shutil.rmtree(_own_metrics_directory, ignore_errors=True)

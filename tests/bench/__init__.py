@@ -1,0 +1,1 @@
+"""`make bench`: ratios against references measured in the same run, never bare milliseconds."""
