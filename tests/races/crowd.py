@@ -76,12 +76,12 @@ class Crowd:
 
     def __init__(self, processes: int) -> None:
         spawn = multiprocessing.get_context("spawn")
-        gate = spawn.Barrier(processes)
+        self._gate = spawn.Barrier(processes)  # kept: its semaphores end with it
         self._pipes: list[Connection] = []
         self._processes = []
         for _ in range(processes):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=_serve, args=(theirs, gate), daemon=True)
+            process = spawn.Process(target=_serve, args=(theirs, self._gate), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)

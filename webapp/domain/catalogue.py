@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from webapp.db import Tx, make
 from webapp.domain.errors import NotFound, SaleClosed, SaleNotOpen
@@ -109,11 +109,12 @@ class Listing:
 
 _RULES = tuple(table_of(Performance).c[name] for name in Rules.__slots__)
 _GET_RULES = select(*_RULES)
+_GET_RULES_OF_ONE = _GET_RULES.where(Performance.id == bindparam("performance"))
 
 
 def get_rules(tx: Tx, performance_id: int) -> Rules:
     """Read one performance's rules; raise NotFound."""
-    row = tx.execute(_GET_RULES.where(Performance.id == performance_id)).one_or_none()
+    row = tx.execute(_GET_RULES_OF_ONE, {"performance": performance_id}).one_or_none()
     if row is None:
         raise NotFound()
     return make(Rules, row)
