@@ -41,12 +41,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-# exec, so that no shell stands between the server and a signal. The path is absolute because
-# Flask-SQLAlchemy takes a relative one from its instance folder.
+# exec, so that no shell stands between the server and a signal. DATABASE_URL passes through.
 run: $(STAMP) ## serve the demo at PORT (8000), on DATABASE_URL or var/jari.sqlite3
-	@mkdir -p var
-	@export PORT='$(PORT)' DATABASE_URL="$${DATABASE_URL:-sqlite:///$(CURDIR)/var/jari.sqlite3}"; \
-	exec $(BIN)/flask --app wsgi serve --demo
+	@PORT='$(PORT)' exec $(BIN)/flask --app wsgi serve --demo
 
 check: $(STAMP) ## style, types, layers and the laws of the house
 	$(BIN)/ruff check .

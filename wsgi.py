@@ -1,8 +1,14 @@
 """What gunicorn and the flask command load."""
 
 import os
+import sys
 
 from webapp import create_app
-from webapp.config import Config
+from webapp.config import Config, ConfigError
 
-application = create_app(Config.from_env(os.environ))
+try:
+    application = create_app(Config.from_env(os.environ))
+except ConfigError as error:
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+        raise
+    sys.exit(f"Error: config: {error}")  # an operator needs the sentence, not the traceback

@@ -7,7 +7,7 @@ only its admissions.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs import sweeper, usher
+from jobs import audit, sweeper, usher
 from webapp.db import Database
 
 
@@ -23,4 +23,5 @@ class Job:
 JOBS = (
     Job("usher", usher.run, 0.5),
     Job("sweeper", sweeper.run, 1.0),
+    Job("audit", audit.run, audit.INTERVAL_SECONDS),
 )

@@ -23,7 +23,7 @@ def _tend(db: Database, fence: int, rules: Rules) -> int:
             if numbered < waiting_room.NUMBERED_PER_BATCH:
                 break
     if needs.over:
-        db.transact(_fenced, fence, waiting_room.retire_expired, rules.id)
+        db.transact(_fenced, fence, waiting_room.retire_over, rules.id)
     if not (needs.newcomers or needs.waiting):
         return 0
     sold_out = seatmap.is_sold_out(db.lookup(seatmap.states, rules.id))

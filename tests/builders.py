@@ -75,6 +75,10 @@ def make_sale(
     single_seat_rule: str = "lenient",
     blocked: Sequence[int] = (),
     organiser: Customer | None = None,
+    title: str = "A concert",
+    description: str = "",
+    slug: str | None = None,
+    venue: str = "Test hall",
     **more: Any,
 ) -> int:
     """Put a performance on sale (without a waiting room unless `capacity` is given); return its id."""
@@ -83,11 +87,12 @@ def make_sale(
     plan = halls.generate(seats, [price.code for price in prices])
 
     def work(tx: Tx) -> int:
-        venue_id = halls.find_or_create_venue(tx, "Test hall")
+        venue_id = halls.find_or_create_venue(tx, venue)
         seatmap_id = halls.store(tx, plan, venue_id)
         event = Event(
-            slug=f"event-{uuid.uuid4().hex[:10]}",
-            title="A concert",
+            slug=slug or f"event-{uuid.uuid4().hex[:10]}",
+            title=title,
+            description=description,
             venue_id=venue_id,
             organiser_id=organiser.id,
             created_at=tx.now,

@@ -88,6 +88,18 @@ def sqlite_url(request: pytest.FixtureRequest) -> Iterator[str]:
     yield from make_database(request, "sqlite")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without a single table, as a newcomer has it; on both."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'var' / 'empty.sqlite3'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
 def make_database(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
     if kind == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")

@@ -15,11 +15,36 @@ from webapp.domain import journal
 from webapp.domain.errors import EmailTaken, SeatsTaken
 from webapp.domain.model import Base
 from webapp.engines import engine_options
-from webapp.web import api, failures, guards, operations, organiser, pages, security
+from webapp.web import (
+    account_pages,
+    api,
+    checkout_pages,
+    failures,
+    guards,
+    inputs,
+    operations,
+    organiser,
+    pages,
+    phrases,
+    sale_pages,
+    seat_pages,
+    security,
+    shapes,
+)
 from webapp.web.house import House
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY_MAX_BYTES = 64 * 1024
+TOPICS = (
+    pages,
+    sale_pages,
+    seat_pages,
+    checkout_pages,
+    account_pages,
+    organiser,
+    api,
+    operations,
+)
 
 # The second wall's words: what a violated constraint means to the customer.
 REFUSALS = {"uq_account_email": EmailTaken, "uq_ticket_seat": SeatsTaken}
@@ -36,15 +61,17 @@ def create_app(config: Config) -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a buyer may wait for hours with the form open
         WTF_CSRF_SSL_STRICT=config.cookie_secure,
-        JSON_SORT_KEYS=False,
     )
     db = open_database(app, config)
     app.extensions["jari"] = House(config, db)
+    security.install(app)  # first, so that whatever is refused later has its id and its headers
     csrf = CSRFProtect(app)
+    app.json = shapes.Json(app)
+    phrases.install(app)
     failures.install(app)
-    security.install(app)
-    for blueprint in (pages.blueprint, organiser.blueprint, api.blueprint, operations.blueprint):
-        app.register_blueprint(blueprint)
+    inputs.install(app)
+    for topic in TOPICS:
+        app.register_blueprint(topic.blueprint)
     csrf.exempt(api.blueprint)  # bearer tokens are not sent by browsers on their own
     commands.install(app)
     guards.refuse_unguarded(app)

@@ -7,8 +7,11 @@ only, so that anything may import it.
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 SECRET_MIN_BYTES = 32
+# In the checkout, whatever directory a command is given in.
+DATABASE_URL = f"sqlite:///{Path(__file__).resolve().parent.parent / 'var/jari.sqlite3'}"
 
 
 class ConfigError(Exception):
@@ -46,7 +49,7 @@ class Config:
         ):
             if value is not None and len(value.encode()) < SECRET_MIN_BYTES:
                 raise ConfigError(f"{name} must have at least {SECRET_MIN_BYTES} bytes")
-        url = env.get("DATABASE_URL") or "sqlite:///var/jari.sqlite3"
+        url = env.get("DATABASE_URL") or DATABASE_URL
         if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
             raise ConfigError("DATABASE_URL must start with sqlite:/// or postgresql://")
         if ":memory:" in url or url == "sqlite:///":

@@ -34,8 +34,8 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import psycopg
 from prometheus_client import Counter
-from sqlalchemy import Connection, Engine, MetaData, UniqueConstraint
-from sqlalchemy.engine import CursorResult
+from sqlalchemy import Connection, Engine, MetaData, UniqueConstraint, event
+from sqlalchemy.engine import CursorResult, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -103,6 +103,7 @@ class Tx:
     now: datetime
     attempt_id: uuid.UUID | None = None  # None: a read, which records nothing
     journal: list[Entry] = field(default_factory=list)
+    failed: bool = False  # a statement failed: nothing more may come of this attempt
     _session: Session | None = None
 
     @property
@@ -207,10 +208,9 @@ class Database:
         self._budget = budget_seconds
         self._rehearse = rehearse
         self._unique_names = _unique_names(metadata)
-        self._turn: AbstractContextManager[object] = (
-            Turnstile() if self.is_sqlite else nullcontext()
-        )
+        self._turnstile = Turnstile() if self.is_sqlite else None
         self._running: ContextVar[Tx | None] = ContextVar("jari_tx", default=None)
+        event.listen(writer, "handle_error", self._note_error)
 
     # -- the three doors
 
@@ -254,17 +254,19 @@ class Database:
 
     def _attempt(self, work: Callable[..., T], args: tuple[Any, ...], deadline: float) -> T:
         if self._rehearse:
-            with self._turn, self._begun() as tx:
+            with self._turn(deadline), self._begun() as tx:
                 self._run(tx, work, args)
                 tx.connection.rollback()
-        with self._turn, self._begun() as tx:
+        with self._turn(deadline), self._begun() as tx:
             result = self._run(tx, work, args)
-            self._refuse_aborted(tx)
             lost: Exception | None = None
             try:
                 tx.connection.commit()
             except _DATABASE_ERRORS as error:
                 if self._trouble(error).kind == "conflict":
+                    # SQLAlchemy takes a failed COMMIT for the end of the transaction. SQLite's goes
+                    # on, and would go back to the pool open, with the writer's lock.
+                    tx.connection.rollback()
                     raise
                 lost = error
                 tx.connection.invalidate()
@@ -273,13 +275,16 @@ class Database:
         self._tell(tx.journal)
         return result
 
-    def _refuse_aborted(self, tx: Tx) -> None:
-        """Raise when work swallowed a database error: such a COMMIT reports success and stores nothing."""
-        if self.is_sqlite:
-            return
-        info = tx.connection.connection.dbapi_connection.info  # type: ignore[union-attr]
-        if info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
-            raise RuntimeError("a database error was swallowed inside a transaction")
+    def _turn(self, deadline: float) -> AbstractContextManager[None]:
+        """Wait for the writer's turn where there is one writer at a time."""
+        if self._turnstile is None:
+            return nullcontext()
+        return self._turnstile.turn(deadline - time.monotonic())
+
+    def _note_error(self, _: ExceptionContext) -> None:
+        running = self._running.get()
+        if running is not None:
+            running.failed = True
 
     @contextmanager
     def _begun(self) -> Iterator[Tx]:
@@ -298,6 +303,9 @@ class Database:
         result = work(tx, *args)
         if tx._session is not None:
             tx._session.flush()
+        if tx.failed:
+            # PostgreSQL's COMMIT would report success and store nothing, SQLite's store the rest.
+            raise RuntimeError("a database error was swallowed inside a transaction")
         if tx.journal:
             self._write_journal(tx)
         return result
@@ -378,7 +386,7 @@ class Database:
         pause = JITTER_FIRST_SECONDS
         while time.monotonic() < deadline:
             try:
-                self._probe(tx)
+                self._probe(tx, deadline)
             except _DATABASE_ERRORS as error:
                 trouble = self._trouble(error)
                 if trouble == _Trouble("unique", "uq_journal_entry_attempt"):
@@ -396,8 +404,8 @@ class Database:
         UNKNOWN_COMMITS.labels("in_doubt").inc()
         raise OutcomeUnknown from lost
 
-    def _probe(self, tx: Tx) -> None:
-        with self._turn, self.writer.connect() as connection:
+    def _probe(self, tx: Tx, deadline: float) -> None:
+        with self._turn(deadline), self.writer.connect() as connection:
             connection.begin()
             if not self.is_sqlite:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WITNESS_LOCK_TIMEOUT}'")
@@ -432,6 +440,7 @@ class _NeverHappened(Exception):
 
 
 def _name(work: Callable[..., Any]) -> str:
+    work = getattr(work, "func", work)  # a partial is called by what it completes
     return getattr(work, "__qualname__", type(work).__name__)
 
 

@@ -6,11 +6,14 @@ Every setting here was measured; the numbers stand beside them.
 import sqlite3
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import TimeoutError
 
 _SERVER_SETTINGS = {
     "timezone": "UTC",
@@ -96,18 +99,32 @@ class Turnstile:
         self._waiting: deque[threading.Lock] = deque()
         self._taken = False
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def turn(self, wait_seconds: float) -> Iterator[None]:
+        """Hold the lock; raise SQLAlchemy's TimeoutError, as a full pool does, when it takes longer."""
+        self._take(wait_seconds)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _take(self, wait_seconds: float) -> None:
         with self._mutex:
             if not self._taken:
                 self._taken = True
-                return self
+                return
             gate = threading.Lock()
             gate.acquire()
             self._waiting.append(gate)
-        gate.acquire()
-        return self
+        if gate.acquire(timeout=max(0.0, wait_seconds)):
+            return
+        with self._mutex:
+            if gate not in self._waiting:
+                return  # the turn came in the moment of giving up
+            self._waiting.remove(gate)
+        raise TimeoutError("the writer's lock was not free in time")
 
-    def __exit__(self, *_: object) -> None:
+    def _pass_on(self) -> None:
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().release()

@@ -27,7 +27,7 @@ import jwt
 import psycopg
 
 from tests import builders
-from tests.bench import client, reference
+from tests.bench import client, statements
 from tests.conftest import SECRET, config_for, dispose
 from tests.postgres import Postgres, free_port
 from webapp import create_app
@@ -191,7 +191,7 @@ def _start_reference(
     if not url.startswith("postgresql"):
         return None
     with psycopg.connect(url, autocommit=True) as connection:
-        for statement in reference.SCHEMA.format(seats=count * SEATS_EACH).split(";"):
+        for statement in statements.SCHEMA.format(seats=count * SEATS_EACH).split(";"):
             connection.execute(statement)
     port, workers = stack.enter_context(gunicorn("tests.bench.reference:application", url))
     requests = prepare_reference(count)
@@ -213,10 +213,10 @@ def _retries(port: int) -> dict[str, float]:
 def pgbench(server: Postgres, url: str, seats: int, seconds: int) -> float:
     """Run the hold's statements by pgbench; return transactions per second."""
     with psycopg.connect(url, autocommit=True) as connection:
-        for statement in reference.PGBENCH_SCHEMA.split(";"):
+        for statement in statements.PGBENCH_SCHEMA.split(";"):
             connection.execute(statement)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(reference.PGBENCH.format(seats=seats))
+        script.write(statements.PGBENCH.format(seats=seats))
         script.flush()
         settings = "-c enable_seqscan=off -c enable_bitmapscan=off"
         arguments = [

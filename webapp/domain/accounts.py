@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.db import Tx, make, seconds
@@ -94,12 +94,24 @@ def create(tx: Tx, new: Sequence[NewAccount], currency: str, session_lifetime: t
                 for account in funded
             ],
         )
-    for account in new:
-        if account.session_digest is not None:
-            open_session(tx, account.id, account.session_digest, session_lifetime)
+    signed_in = [account for account in new if account.session_digest]
+    if signed_in:
+        tx.execute(
+            insert(LoginSession),
+            [
+                {
+                    "digest": account.session_digest,
+                    "account_id": account.id,
+                    "created_at": tx.now,
+                    "expires_at": tx.now + session_lifetime,
+                }
+                for account in signed_in
+            ],
+        )
     tx.record(
         "accounts_opened",
         accounts=[str(account.id) for account in new],
+        currency=currency,
         credits=[[str(a.id), str(a.ledger_id), a.balance_minor] for a in funded],
     )
 
@@ -157,6 +169,16 @@ def find_credentials(tx: Tx, email: str) -> Credentials | None:
     return make(Credentials, row) if row else None
 
 
+def find_person(tx: Tx, email: str) -> Person | None:
+    """Return whose account has this address."""
+    row = tx.execute(
+        select(Account.id, Account.email, Account.name, Account.role).where(
+            Account.email == email.strip().lower()
+        )
+    ).one_or_none()
+    return make(Person, row) if row else None
+
+
 def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int) -> int:
     """Count an attempt under `key`; return how many seconds to wait, 0 when it is within the limit.
 
@@ -180,3 +202,8 @@ def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int) -> int:
         return 0
     window_ends_at: datetime = row.window_starts_at + seconds(window_seconds)
     return max(1, round((window_ends_at - tx.now).total_seconds()))
+
+
+def forget_attempts(tx: Tx, key: str) -> None:
+    """Start counting anew under `key`: a success is no attempt against anybody."""
+    tx.execute(delete(RateLimit).where(RateLimit.key == key))

@@ -127,8 +127,10 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
         entry_id=str(held.entry_id),
         account_id=str(held.account_id),
         ledger_id=str(payment.ledger_id),
+        reference=booked.reference,
         total_minor=held.total_minor,
-        tickets=[[str(ticket.id), ticket.seat_no] for ticket in tickets],
+        currency=held.currency,
+        tickets=[[str(ticket.id), ticket.seat_no, ticket.price_minor] for ticket in tickets],
     )
     return booked
 
@@ -171,7 +173,6 @@ def _sell(tx: Tx, held: holds.Held, tickets: Sequence[TicketFacts]) -> None:
 
 
 _INSERT_BOOKING = insert(_BOOKING)
-_INSERT_TICKETS = insert(_TICKET)
 
 
 def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
@@ -188,19 +189,21 @@ def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
             "paid_at": booked.paid_at,
         },
     )
+    # One statement with all rows: executemany would go through psycopg's pipeline mode.
     tx.execute(
-        _INSERT_TICKETS,
-        [
-            {
-                "id": ticket.id,
-                "booking_id": booked.id,
-                "performance_id": booked.performance_id,
-                "seat_no": ticket.seat_no,
-                "price_minor": ticket.price_minor,
-                "code": ticket.code,
-            }
-            for ticket in booked.tickets
-        ],
+        insert(_TICKET).values(
+            [
+                {
+                    "id": ticket.id,
+                    "booking_id": booked.id,
+                    "performance_id": booked.performance_id,
+                    "seat_no": ticket.seat_no,
+                    "price_minor": ticket.price_minor,
+                    "code": ticket.code,
+                }
+                for ticket in booked.tickets
+            ]
+        )
     )
 
 
@@ -265,7 +268,7 @@ def cancel(tx: Tx, reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID) 
     ).one_or_none()
     if cancelled is None:
         raise AlreadyCancelled()
-    seats = _void(tx, booked)
+    voided, freed = _void(tx, booked)
     wallet.refund(tx, account_id, ledger_id, booked.id, booked.total_minor)
     tx.record(
         "booking_cancelled",
@@ -274,14 +277,15 @@ def cancel(tx: Tx, reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID) 
         account_id=str(account_id),
         ledger_id=str(ledger_id),
         refund_minor=booked.total_minor,
-        seats=seats,
+        tickets=[str(ticket_id) for ticket_id in voided],
+        seats=freed,
     )
     return Cancelled(booked.total_minor, tx.now)
 
 
-def _void(tx: Tx, booked: Booked) -> list[int]:
-    """Void every ticket or refuse; free exactly their seats and return them."""
-    voided = tx.execute(
+def _void(tx: Tx, booked: Booked) -> tuple[list[uuid.UUID], list[int]]:
+    """Void every ticket or refuse, and free exactly their seats; return both."""
+    returned = tx.execute(
         update(_TICKET)
         .where(
             Ticket.booking_id == booked.id, Ticket.scanned_at.is_(None), Ticket.voided_at.is_(None)
@@ -289,18 +293,17 @@ def _void(tx: Tx, booked: Booked) -> list[int]:
         .values(voided_at=tx.now)
         .returning(_TICKET.c.id)
     ).scalars()
-    ids = list(voided)
-    if len(ids) != len(booked.tickets):
+    voided = list(returned)
+    if len(voided) != len(booked.tickets):
         raise AlreadyScanned()
-    return sorted(
-        tx.execute(
-            update(_SEAT)
-            .where(
-                Seat.performance_id == booked.performance_id,
-                Seat.seat_no.in_([ticket.seat_no for ticket in booked.tickets]),
-                Seat.ticket_id.in_(ids),
-            )
-            .values(ticket_id=null())
-            .returning(_SEAT.c.seat_no)
-        ).scalars()
-    )
+    freed = tx.execute(
+        update(_SEAT)
+        .where(
+            Seat.performance_id == booked.performance_id,
+            Seat.seat_no.in_([ticket.seat_no for ticket in booked.tickets]),
+            Seat.ticket_id.in_(voided),
+        )
+        .values(ticket_id=null())
+        .returning(_SEAT.c.seat_no)
+    ).scalars()
+    return voided, sorted(freed)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, literal, select, update
 
-from webapp.db import Tx, make
+from webapp.db import Tx, make, seconds
 from webapp.domain.errors import NotFound, SaleClosed, SaleNotOpen
 from webapp.domain.model import (
     Event,
@@ -21,9 +21,15 @@ from webapp.domain.model import (
     RoomProgress,
     Seat,
     Seatmap,
+    SeatPlace,
     Venue,
     table_of,
 )
+
+SEATS_PER_STATEMENT = 20_000
+
+_SEAT = table_of(Seat)
+_PLACE = table_of(SeatPlace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +191,23 @@ def _with_performances(tx: Tx, events: Sequence[Any]) -> list[Listing]:
 # -- the organiser's side -----------------------------------------------------------------------
 
 
+def add_event(
+    tx: Tx, slug: str, title: str, description: str, venue_id: int, organiser_id: uuid.UUID
+) -> int:
+    """Create an event; return its id. The schema refuses a slug twice (`uq_event_slug`)."""
+    event = Event(
+        slug=slug,
+        title=title,
+        description=description,
+        venue_id=venue_id,
+        organiser_id=organiser_id,
+        created_at=tx.now,
+    )
+    tx.session.add(event)
+    tx.session.flush()
+    return event.id
+
+
 def open_performance(
     tx: Tx, values: dict[str, Any], prices: Sequence[Price], blocked: Sequence[int] = ()
 ) -> int:
@@ -212,22 +235,38 @@ def open_performance(
     seat_count = tx.execute(
         select(Seatmap.seat_count).where(Seatmap.id == performance.seatmap_id)
     ).scalar_one()
-    closed = set(blocked)
-    tx.execute(
-        insert(Seat),
-        [
-            {"performance_id": performance.id, "seat_no": seat_no, "blocked": seat_no in closed}
-            for seat_no in range(seat_count)
-        ],
-    )
+    _add_seats(tx, performance.id, performance.seatmap_id, seat_count)
+    closed = sorted(set(blocked))
+    if closed:
+        tx.execute(
+            update(_SEAT)
+            .where(_SEAT.c.performance_id == performance.id, _SEAT.c.seat_no == bindparam("no"))
+            .values(blocked=True),
+            [{"no": seat_no} for seat_no in closed],
+        )
     tx.execute(insert(RoomProgress), {"performance_id": performance.id, "last_number": 0})
     tx.record(
         "performance_opened",
         performance_id=performance.id,
         seat_count=seat_count,
-        blocked=sorted(closed),
+        blocked=closed,
     )
     return performance.id
+
+
+def _add_seats(tx: Tx, performance_id: int, seatmap_id: int, seat_count: int) -> None:
+    """Make the seat rows out of the hall's places, inside the database.
+
+    In parts, so that no statement comes near `statement_timeout` in a hall of 200,000.
+    """
+    columns = select(literal(performance_id), _PLACE.c.seat_no, literal(False))
+    for start in range(0, seat_count, SEATS_PER_STATEMENT):
+        part = columns.where(
+            _PLACE.c.seatmap_id == seatmap_id,
+            _PLACE.c.seat_no >= start,
+            _PLACE.c.seat_no < start + SEATS_PER_STATEMENT,
+        )
+        tx.execute(insert(_SEAT).from_select(["performance_id", "seat_no", "blocked"], part))
 
 
 def set_paused(tx: Tx, performance_id: int, organiser_id: uuid.UUID, paused: bool) -> None:
@@ -252,5 +291,22 @@ def list_own(tx: Tx, organiser_id: uuid.UUID) -> list[int]:
             .join(Event, Event.id == Performance.event_id)
             .where(Event.organiser_id == organiser_id)
             .order_by(Performance.starts_at)
+        ).scalars()
+    )
+
+
+# -- the door -----------------------------------------------------------------------------------
+
+DOOR_OPEN_SECONDS = 12 * 3600  # nothing lasts longer, and nobody scans afterwards
+
+
+def list_current(tx: Tx, limit: int) -> list[int]:
+    """Read the ids of up to `limit` performances that are to come or not long begun, next first."""
+    return list(
+        tx.execute(
+            select(Performance.id)
+            .where(Performance.starts_at > tx.now - seconds(DOOR_OPEN_SECONDS))
+            .order_by(Performance.starts_at, Performance.id)
+            .limit(limit)
         ).scalars()
     )

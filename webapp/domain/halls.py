@@ -7,7 +7,9 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -20,10 +22,11 @@ SEAT_UNITS = 10  # distance between neighbours, in the geometry's units
 SEATS_MAX = 200_000
 _ONE_SECTION_MAX = 300
 _AISLE_EVERY = 14  # at most so many seats side by side without an aisle
+_FACTS_OF_A_PLACE = attrgetter(*Place.__slots__)
 _SHARES = (("ST", "Stalls", 0.5), ("CI", "Circle", 0.3), ("BA", "Balcony", 0.2))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """A hall before it is stored; `places` are in the order of seat_no."""
 
@@ -31,10 +34,10 @@ class Plan:
     geometry: dict[str, Any]
     places: tuple[Place, ...]
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The hash of everything a map would show: another hall, another version."""
-        content = json.dumps([self.geometry, [astuple(place) for place in self.places]])
+        content = json.dumps([self.geometry, list(map(_FACTS_OF_A_PLACE, self.places))])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

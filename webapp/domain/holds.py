@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, insert, null, or_, select, update
+from sqlalchemy import and_, bindparam, case, insert, literal, null, or_, select, update
 
 from webapp.db import Tx, seconds
 from webapp.domain.accounts import UPSERT
@@ -118,9 +118,11 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
         hold_id=str(held.id),
         entry_id=str(held.entry_id),
         account_id=str(held.account_id),
-        seats=held.seat_nos,
-        expires_at=held.expires_at.isoformat(),
+        seats=held.seats,
         total_minor=held.total_minor,
+        currency=held.currency,
+        expires_at=held.expires_at.isoformat(),
+        holds_end_at=admission.holds_end_at.isoformat(),
         displaced=displaced,
         replaced=str(previous.id) if previous else None,
         replaced_reason=previous.end_reason if previous else None,
@@ -278,11 +280,11 @@ def find_live(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Held | None
 
 
 def find_expired(tx: Tx, limit: int) -> list[uuid.UUID]:
-    """Return holds past their time that nobody has closed, longest dead first."""
+    """Return holds past their time that were not swept yet, paid ones too, longest dead first."""
     return list(
         tx.execute(
             select(Hold.id)
-            .where(Hold.ended_at.is_(None), Hold.expires_at <= tx.now)
+            .where(Hold.swept_at.is_(None), Hold.expires_at <= tx.now)
             .order_by(Hold.expires_at)
             .limit(limit)
         ).scalars()
@@ -316,9 +318,14 @@ def expire(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> int:
     closed = tx.execute(
         update(_HOLD)
         .where(Hold.id.in_(sorted(hold_ids)), Hold.ended_at.is_(None), Hold.expires_at <= tx.now)
-        .values(ended_at=tx.now, end_reason="expired")
+        .values(ended_at=tx.now, end_reason="expired", swept_at=tx.now)
         .returning(_HOLD.c.id, _HOLD.c.performance_id, _HOLD.c.seats)
     ).all()
+    tx.execute(
+        update(_HOLD)
+        .where(Hold.id.in_(sorted(hold_ids)), Hold.ended_at.is_not(None), Hold.swept_at.is_(None))
+        .values(swept_at=tx.now)
+    )
     by_performance: dict[int, list[Any]] = defaultdict(list)
     for row in closed:
         by_performance[row.performance_id].append(row)
@@ -340,7 +347,8 @@ def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | Non
         .values(
             ended_at=tx.now,
             end_reason=case((late, "expired"), else_=reason),
-            replaced_by=case((late, null()), else_=replaced_by),
+            # Typed, because PostgreSQL takes a NULL of no type for text here.
+            replaced_by=case((late, null()), else_=literal(replaced_by, _HOLD.c.replaced_by.type)),
         )
         .returning(*(_HOLD.c[name] for name in Held.__slots__))
     ).one_or_none()

@@ -28,12 +28,15 @@ def acquire(tx: Tx, name: str) -> int | None:
     return fence
 
 
-def confirm(tx: Tx, name: str, fence: int) -> None:
-    """Hold the lease through this transaction and lengthen it; raise LeaseLost."""
+def confirm(tx: Tx, name: str, fence: int, lifetime_seconds: float = LIFETIME_SECONDS) -> None:
+    """Hold the lease through this transaction and lengthen it; raise LeaseLost.
+
+    A job with long pauses asks for longer than one, or every process would do it in another's pause.
+    """
     mine = tx.execute(
         update(JobLease)
         .where(JobLease.name == name, JobLease.fence == fence)
-        .values(expires_at=tx.now + seconds(LIFETIME_SECONDS))
+        .values(expires_at=tx.now + seconds(lifetime_seconds))
         .returning(JobLease.fence)
     ).one_or_none()
     if mine is None:

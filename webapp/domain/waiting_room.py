@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, insert, or_, select, update
 
 from webapp.db import Tx, make, seconds
 from webapp.domain import catalogue
@@ -142,7 +142,7 @@ def join(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
         performance_id=stay.performance_id,
         entry_id=str(stay.entry_id),
         account_id=str(stay.account_id),
-        admitted=inside,
+        access_expires_at=stay.access_expires_at and stay.access_expires_at.isoformat(),
     )
     return stay, True
 
@@ -153,22 +153,13 @@ def rejoin(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
     A stay whose access has expired goes on while its hold lives, or a customer who reloads the page
     while paying would lose the token that pays.
     """
-    stay = find_stay(tx, arrival.performance_id, arrival.account_id)
-    if stay is None:
+    listed = _find_listed(tx, arrival.performance_id, arrival.account_id)
+    if listed is None:
         return join(tx, arrival)
-    if stay.access_expires_at is None or stay.inside(tx.now) or _hold_lives(tx, stay):
-        return stay, False
-    tx.execute(
-        update(_ENTRY)
-        .where(QueueEntry.id == stay.entry_id, QueueEntry.ended_at.is_(None))
-        .values(ended_at=tx.now, end_reason="expired")
-    )
-    tx.record(
-        "queue_retired",
-        performance_id=stay.performance_id,
-        entries=[str(stay.entry_id)],
-        reason="expired",
-    )
+    waits = listed.ended_at is None and listed.access_expires_at is None
+    if waits or listed.inside(tx.now) or (listed.ended_at is None and _hold_lives(tx, listed)):
+        return listed, False
+    _retire(tx, arrival.performance_id, QueueEntry.id == listed.entry_id)
     return join(tx, arrival)
 
 
@@ -177,11 +168,17 @@ _STAY = select(*(_ENTRY.c[name] for name in ("id", *Stay.__slots__[1:])))
 
 def find_stay(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Stay | None:
     """Return a customer's stay that has not ended."""
+    listed = _find_listed(tx, performance_id, account_id)
+    return listed if listed is not None and listed.ended_at is None else None
+
+
+def _find_listed(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Stay | None:
+    """Return the stay that keeps its customer from joining anew; it may have ended by payment."""
     row = tx.execute(
         _STAY.where(
             QueueEntry.performance_id == performance_id,
             QueueEntry.account_id == account_id,
-            QueueEntry.ended_at.is_(None),
+            QueueEntry.retired_at.is_(None),
         )
     ).one_or_none()
     return make(Stay, row) if row else None
@@ -219,18 +216,29 @@ def _hold_lives(tx: Tx, stay: Stay) -> bool:
 
 
 def end(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, reason: str) -> bool:
-    """End a stay, first of all locks; return False if it had ended."""
+    """End a stay, first of all locks; return False if it had ended.
+
+    A paid stay stays on the lists until the usher's next round: taking it off would write to index
+    pages that all the others who pay are reading.
+    """
     ended = tx.execute(
-        update(_ENTRY)
-        .where(
-            QueueEntry.id == entry_id,
-            QueueEntry.account_id == account_id,
-            QueueEntry.ended_at.is_(None),
-        )
-        .values(ended_at=tx.now, end_reason=reason)
-        .returning(_ENTRY.c.id)
+        _END_PAID if reason == "paid" else _END,
+        {"entry": entry_id, "account": account_id, "now": tx.now, "reason": reason},
     ).one_or_none()
     return ended is not None
+
+
+_END_PAID = (
+    update(_ENTRY)
+    .where(
+        _ENTRY.c.id == bindparam("entry"),
+        _ENTRY.c.account_id == bindparam("account"),
+        _ENTRY.c.ended_at.is_(None),
+    )
+    .values(ended_at=bindparam("now"), end_reason=bindparam("reason"))
+    .returning(_ENTRY.c.id)
+)
+_END = _END_PAID.values(retired_at=bindparam("now"))
 
 
 # -- being inside -------------------------------------------------------------------------------
@@ -294,15 +302,13 @@ class Needs:
 def look_for_work(tx: Tx, performance_id: int) -> Needs:
     """See whether a room needs the usher, by the partial indexes, without writing anything."""
     here = select(QueueEntry.id).where(
-        QueueEntry.performance_id == performance_id, QueueEntry.ended_at.is_(None)
+        QueueEntry.performance_id == performance_id, QueueEntry.retired_at.is_(None)
     )
     row = tx.execute(
         select(
             here.where(QueueEntry.number.is_(None), QueueEntry.admitted_at.is_(None)).exists(),
             here.where(QueueEntry.number.is_not(None), QueueEntry.admitted_at.is_(None)).exists(),
-            here.where(
-                QueueEntry.admitted_at.is_not(None), QueueEntry.access_expires_at <= tx.now
-            ).exists(),
+            here.where(QueueEntry.admitted_at.is_not(None), _is_over(tx)).exists(),
         )
     ).one()
     return make(Needs, row)
@@ -319,7 +325,7 @@ def number_newcomers(tx: Tx, performance_id: int) -> int:
             QueueEntry.performance_id == performance_id,
             QueueEntry.number.is_(None),
             QueueEntry.admitted_at.is_(None),
-            QueueEntry.ended_at.is_(None),
+            QueueEntry.retired_at.is_(None),
         )
         .order_by(QueueEntry.joined_at, QueueEntry.id)
         .limit(NUMBERED_PER_BATCH)
@@ -358,6 +364,7 @@ def admit(tx: Tx, rules: Rules) -> int:
         select(func.count()).where(
             QueueEntry.performance_id == rules.id,
             QueueEntry.admitted_at.is_not(None),
+            QueueEntry.retired_at.is_(None),
             QueueEntry.ended_at.is_(None),
             QueueEntry.access_expires_at > tx.now,
         )
@@ -373,7 +380,7 @@ def admit(tx: Tx, rules: Rules) -> int:
             QueueEntry.performance_id == rules.id,
             QueueEntry.number.is_not(None),
             QueueEntry.admitted_at.is_(None),
-            QueueEntry.ended_at.is_(None),
+            QueueEntry.retired_at.is_(None),
         )
         .order_by(QueueEntry.number)
         .limit(places)
@@ -408,33 +415,46 @@ def count_admitted_lately(tx: Tx, performance_id: int) -> int:
     )
 
 
-def retire_expired(tx: Tx, performance_id: int) -> int:
-    """End the stays whose access, and any hold they may still have, are over; return how many.
+def retire_over(tx: Tx, performance_id: int) -> int:
+    """Take the stays that are over off the lists; return how many the clock had ended.
 
-    This only tidies: `enter`, `rejoin` and `get_stay` judge by the clock.
+    This only tidies: `enter`, `rejoin` and `get_stay` judge by the row and the clock.
     """
-    entries = list(
+    return _retire(tx, performance_id, _is_over(tx))
+
+
+def _is_over(tx: Tx) -> ColumnElement[bool]:
+    """Ended (by payment), or past its access and past any hold it may still have."""
+    last = func.coalesce(QueueEntry.holds_end_at, QueueEntry.access_expires_at)
+    return or_(QueueEntry.ended_at.is_not(None), last <= tx.now)
+
+
+def _retire(tx: Tx, performance_id: int, which: ColumnElement[bool]) -> int:
+    listed = (
+        QueueEntry.performance_id == performance_id,
+        QueueEntry.admitted_at.is_not(None),
+        QueueEntry.retired_at.is_(None),
+        which,
+    )
+    tx.execute(
+        update(_ENTRY).where(*listed, QueueEntry.ended_at.is_not(None)).values(retired_at=tx.now)
+    )
+    expired = list(
         tx.execute(
             update(_ENTRY)
-            .where(
-                QueueEntry.performance_id == performance_id,
-                QueueEntry.admitted_at.is_not(None),
-                QueueEntry.ended_at.is_(None),
-                QueueEntry.access_expires_at <= tx.now,
-                func.coalesce(QueueEntry.holds_end_at, QueueEntry.access_expires_at) <= tx.now,
-            )
-            .values(ended_at=tx.now, end_reason="expired")
+            .where(*listed)
+            .values(ended_at=tx.now, end_reason="expired", retired_at=tx.now)
             .returning(_ENTRY.c.id)
         ).scalars()
     )
-    if entries:
+    if expired:
         tx.record(
             "queue_retired",
             performance_id=performance_id,
-            entries=[str(entry) for entry in entries],
+            entries=[str(entry) for entry in expired],
             reason="expired",
         )
-    return len(entries)
+    return len(expired)
 
 
 # -- looking on ---------------------------------------------------------------------------------
@@ -448,7 +468,7 @@ def look(tx: Tx, performance_id: int) -> Room:
     )
     front = tx.execute(
         select(func.min(QueueEntry.number)).where(
-            *waiting, QueueEntry.number.is_not(None), QueueEntry.ended_at.is_(None)
+            *waiting, QueueEntry.number.is_not(None), QueueEntry.retired_at.is_(None)
         )
     ).scalar()
     if front is None:
@@ -458,7 +478,7 @@ def look(tx: Tx, performance_id: int) -> Room:
         front = (last or 0) + 1
     gone = tx.execute(
         select(QueueEntry.number)
-        .where(*waiting, QueueEntry.number >= front, QueueEntry.ended_at.is_not(None))
+        .where(*waiting, QueueEntry.number >= front, QueueEntry.retired_at.is_not(None))
         .order_by(QueueEntry.number)
     ).scalars()
     return Room(performance_id, front, tuple(gone), count_admitted_lately(tx, performance_id))
@@ -470,7 +490,11 @@ def count_people(tx: Tx, performance_ids: Sequence[int]) -> dict[int, tuple[int,
     active = func.sum(case((QueueEntry.access_expires_at > tx.now, 1), else_=0)).label("active")
     rows = tx.execute(
         select(QueueEntry.performance_id, waiting, active)
-        .where(QueueEntry.performance_id.in_(performance_ids), QueueEntry.ended_at.is_(None))
+        .where(
+            QueueEntry.performance_id.in_(performance_ids),
+            QueueEntry.retired_at.is_(None),
+            QueueEntry.ended_at.is_(None),
+        )
         .group_by(QueueEntry.performance_id)
     )
     return {row.performance_id: (int(row.waiting), int(row.active)) for row in rows}

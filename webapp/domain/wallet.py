@@ -79,7 +79,7 @@ def credit(tx: Tx, email: str, ledger_id: uuid.UUID, amount_minor: int) -> Balan
         select(Account.id).where(Account.email == email.strip().lower())
     ).scalar_one_or_none()
     if account_id is None:
-        raise NotFound()
+        raise NotFound(email=email)
     return top_up(tx, account_id, ledger_id, amount_minor)
 
 

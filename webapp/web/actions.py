@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from webapp.db import Tx, new_id
-from webapp.domain import bookings, holds, idempotency, seatmap, waiting_room, wallet
+from webapp.domain import bookings, holds, idempotency, seatmap, tickets, waiting_room, wallet
 from webapp.domain.bookings import Payment
 from webapp.domain.catalogue import Sale
 from webapp.domain.errors import (
@@ -28,6 +29,8 @@ from webapp.domain.seatmap import Place, Seatmap
 from webapp.domain.waiting_room import Arrival, Pass, Stay
 from webapp.web import shapes
 from webapp.web.house import House
+
+T = TypeVar("T")
 
 BEST_AVAILABLE_TRIES = 12
 CHOICE_MAX_AGE_SECONDS = 0.25
@@ -73,22 +76,27 @@ def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay
     )
 
 
-def leave(house: House, account_id: uuid.UUID, performance_id: int) -> None:
+def leave(
+    house: House,
+    account_id: uuid.UUID,
+    performance_id: int,
+    request: idempotency.Request | None = None,
+) -> Answer:
     """Give up place and hold. Leaving a room that one is not in changes nothing."""
-    house.db.transact(_leave, performance_id, account_id)
+    return keyed(house, request, partial(_leave, performance_id, account_id))
 
 
-def _leave(tx: Tx, performance_id: int, account_id: uuid.UUID) -> None:
+def _leave(performance_id: int, account_id: uuid.UUID, tx: Tx) -> Answer:
     stay = waiting_room.find_stay(tx, performance_id, account_id)
-    if stay is None or not waiting_room.end(tx, stay.entry_id, account_id, "left"):
-        return
-    holds.leave(tx, performance_id, account_id, stay.entry_id)
-    tx.record(
-        "queue_left",
-        performance_id=performance_id,
-        entry_id=str(stay.entry_id),
-        account_id=str(account_id),
-    )
+    if stay is not None and waiting_room.end(tx, stay.entry_id, account_id, "left"):
+        holds.leave(tx, performance_id, account_id, stay.entry_id)
+        tx.record(
+            "queue_left",
+            performance_id=performance_id,
+            entry_id=str(stay.entry_id),
+            account_id=str(account_id),
+        )
+    return Answer(204, {})
 
 
 # -- holds --------------------------------------------------------------------------------------
@@ -96,13 +104,42 @@ def _leave(tx: Tx, performance_id: int, account_id: uuid.UUID) -> None:
 
 def place_hold(house: House, admitted: Pass, wish: Wish) -> Placed:
     """Hold what the customer wishes; raise the refusals of `holds.place` and of choosing."""
+
+    def decide(offers: Sequence[Offer], together: str) -> Placed:
+        held = house.db.transact(_enter_and_place, admitted, new_id(), offers)
+        return Placed(held, together)
+
+    return _place(house, admitted, wish, decide)
+
+
+def place_hold_once(
+    house: House, request: idempotency.Request, admitted: Pass, wish: Wish
+) -> Answer:
+    """Like `place_hold`, once per key."""
+    hall = house.seatmap_of(house.sales.get(admitted.performance_id))
+
+    def decide(offers: Sequence[Offer], together: str) -> Answer:
+        hold_id = new_id()
+
+        def work(tx: Tx) -> Answer:
+            held = _enter_and_place(tx, admitted, hold_id, offers)
+            return Answer(201, shapes.jsonable(shapes.placed_hold(held, hall, together)))
+
+        return keyed(house, request, work)
+
+    return _place(house, admitted, wish, decide)
+
+
+def _place(
+    house: House, admitted: Pass, wish: Wish, decide: Callable[[Sequence[Offer], str], T]
+) -> T:
     sale = house.sales.get(admitted.performance_id)
     if wish.labels:
         places = house.seatmap_of(sale).get_places(wish.labels)
         if sale.rules.single_seat_rule == "strict":
             _refuse_single_seats(house, sale, places)
-        return Placed(_place(house, admitted, sale, places), "chosen")
-    return _place_best(house, admitted, sale, wish)
+        return decide(_offers(sale, places), "chosen")
+    return _place_best(house, admitted, wish, sale, decide)
 
 
 def _refuse_single_seats(house: House, sale: Sale, places: Sequence[Place]) -> None:
@@ -117,7 +154,13 @@ def _refuse_single_seats(house: House, sale: Sale, places: Sequence[Place]) -> N
         raise LeavesSingleSeat(seats=[place.label for place in alone])
 
 
-def _place_best(house: House, admitted: Pass, sale: Sale, wish: Wish) -> Placed:
+def _place_best(
+    house: House,
+    admitted: Pass,
+    wish: Wish,
+    sale: Sale,
+    decide: Callable[[Sequence[Offer], str], T],
+) -> T:
     """Choose in a read, decide by the keyed update, choose anew when lost.
 
     Losing the race for a group is no conflict retry. Only a fresh read may say that there are too few.
@@ -141,7 +184,7 @@ def _place_best(house: House, admitted: Pass, sale: Sale, wish: Wish) -> Placed:
             max_age = 0
             continue
         try:
-            return Placed(_place(house, admitted, sale, choice.places), choice.together)
+            return decide(_offers(sale, choice.places), choice.together)
         except SeatsTaken as loss:
             max_age, last_loss = 0, loss
     assert last_loss is not None
@@ -162,27 +205,45 @@ def _states_for(house: House, admitted: Pass, max_age_seconds: float) -> str:
     )
 
 
-def _place(house: House, admitted: Pass, sale: Sale, places: Sequence[Place]) -> Held:
-    offers = [
+def _offers(sale: Sale, places: Sequence[Place]) -> list[Offer]:
+    return [
         Offer(place.seat_no, place.label, sale.prices[place.price_level].price_minor)
         for place in places
     ]
-    return house.db.transact(_enter_and_place, admitted, new_id(), offers)
 
 
 def _enter_and_place(tx: Tx, admitted: Pass, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
     return holds.place(tx, waiting_room.enter(tx, admitted), hold_id, offers)
 
 
+def release_hold(
+    house: House,
+    account_id: uuid.UUID,
+    hold_id: uuid.UUID,
+    request: idempotency.Request | None = None,
+) -> Answer:
+    """Give a hold's seats back; raise the refusals of `holds.release`."""
+    return keyed(house, request, partial(_release, hold_id, account_id))
+
+
+def _release(hold_id: uuid.UUID, account_id: uuid.UUID, tx: Tx) -> Answer:
+    holds.release(tx, hold_id, account_id)
+    return Answer(204, {})
+
+
 # -- keyed requests -----------------------------------------------------------------------------
 
 
-def keyed(house: House, request: idempotency.Request, work: Callable[[Tx], Answer]) -> Answer:
-    """Do `work` once per key, whoever comes first.
+def keyed(
+    house: House, request: idempotency.Request | None, work: Callable[[Tx], Answer]
+) -> Answer:
+    """Do `work` once per key, whoever comes first; without a key, each time.
 
     A refusal met after somebody else's success with the same key (hold already paid, by this very
     request's twin) gives that success.
     """
+    if request is None:
+        return house.db.transact(work)
     perform = idempotency.keyed(request, work)
     again = idempotency.replay(request, work)
     try:
@@ -216,7 +277,8 @@ def pay(house: House, request: idempotency.Request, admitted: Pass, hold_id: uui
 
 
 def _pay(hall: Seatmap, admitted: Pass, payment: Payment, tx: Tx) -> Answer:
-    return Answer(201, shapes.booking(bookings.pay(tx, admitted, payment), hall))
+    booked = bookings.pay(tx, admitted, payment)
+    return Answer(201, shapes.jsonable(shapes.booking(booked, hall)))
 
 
 def cancel(house: House, request: idempotency.Request, reference: str) -> Answer:
@@ -227,6 +289,21 @@ def cancel(house: House, request: idempotency.Request, reference: str) -> Answer
 def _cancel(reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID, tx: Tx) -> Answer:
     cancelled = bookings.cancel(tx, reference, account_id, ledger_id)
     body = {"refund_minor": cancelled.refund_minor, "cancelled_at": cancelled.cancelled_at}
+    return Answer(201, shapes.jsonable(body))
+
+
+def scan(
+    house: House, performance_id: int, code: str, request: idempotency.Request | None = None
+) -> Answer:
+    """Open the door for a ticket's code, once; raise the refusals of `tickets.scan`."""
+    hall = house.seatmap_of(house.sales.get(performance_id))
+    return keyed(house, request, partial(_scan, hall, performance_id, code.strip().upper()))
+
+
+def _scan(hall: Seatmap, performance_id: int, code: str, tx: Tx) -> Answer:
+    scan = tickets.scan(tx, performance_id, code)
+    seat = hall.places[scan.seat_no].label
+    body = {"seat": seat, "name": scan.name, "scanned_at": scan.scanned_at}
     return Answer(201, shapes.jsonable(body))
 
 

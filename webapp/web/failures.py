@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, render_template, request
+from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 from webapp.db import Busy, OutcomeUnknown
@@ -123,6 +124,10 @@ def install(app: Flask) -> None:
     def _unknown(_unknown: OutcomeUnknown) -> Response:
         facts = {"retry_after": BUSY_RETRY_SECONDS}
         return problem(503, "outcome_unknown", TITLES["outcome_unknown"], facts)
+
+    @app.errorhandler(CSRFError)
+    def _csrf(_error: CSRFError) -> Response:
+        return problem(400, "csrf", TITLES["csrf"], {})
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:

@@ -12,13 +12,17 @@ from flask import current_app
 
 from webapp.config import Config
 from webapp.db import Database
-from webapp.domain import catalogue, seatmap, waiting_room
+from webapp.domain import accounts, catalogue, seatmap, waiting_room
+from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Sale
 from webapp.domain.seatmap import Seatmap
 from webapp.domain.waiting_room import Room
+from webapp.web import shapes
+from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.tokens import Tokens
 
+BEARERS_KEPT, BEARERS_KEPT_SECONDS = 50_000, 600.0
 STALE_MAX_SECONDS = 0.8  # with the load itself, below the one second that the contract allows
 VERSIONS_KEPT = 32
 
@@ -54,6 +58,7 @@ class House:
         self.db = db
         self.tokens = Tokens(db.clock, config.secret_key, config.secret_key_previous)
         self.rng = random.SystemRandom()
+        self.pacing = Pacing()
         self._versions: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._versions_lock = threading.Lock()
         self.sales: Snapshots[int, Sale] = Snapshots(
@@ -62,16 +67,30 @@ class House:
         self.seatmaps: Snapshots[int, Seatmap] = Snapshots(
             "seatmap", lambda key: db.read(seatmap.load, key), float("inf"), keys_max=50
         )
+        self.drawings: Snapshots[int, bytes] = Snapshots(
+            "drawing", self._draw, float("inf"), keys_max=20
+        )
         self.availability: Snapshots[int, Availability] = Snapshots(
             "availability", self._load_availability, STALE_MAX_SECONDS
         )
         self.rooms: Snapshots[int, Room] = Snapshots(
             "room", lambda key: db.read(waiting_room.look, key), STALE_MAX_SECONDS
         )
+        # Whose a session is, for polls that show one beside their waiting token. Leaving it out would
+        # do as well, so an old answer opens nothing, and polling stays without a query.
+        self.bearers: Snapshots[bytes, tuple[Person, str] | None] = Snapshots(
+            "bearer",
+            lambda key: db.lookup(accounts.find_session, key),
+            BEARERS_KEPT_SECONDS,
+            BEARERS_KEPT,
+        )
 
     def seatmap_of(self, sale: Sale) -> Seatmap:
         """The hall of a performance; it never changes, so it is kept."""
         return self.seatmaps.get(sale.rules.seatmap_id)
+
+    def _draw(self, seatmap_id: int) -> bytes:
+        return shapes.dumps(shapes.seatmap(self.seatmaps.get(seatmap_id))).encode()
 
     def states_at(self, performance_id: int, version: str) -> str | None:
         """Return the states that had this version, if it is one of the last few seen here."""

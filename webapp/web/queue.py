@@ -5,17 +5,12 @@ is before it. An entry without a number, or past the front, costs one keyed read
 """
 
 import random
-import threading
-import time
-import uuid
-from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any
 
 from webapp.domain import waiting_room
 from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
 from webapp.domain.waiting_room import Room, Stay
-from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.tokens import Claims
 
@@ -23,37 +18,7 @@ POLL_FIRST_MS = 1_000
 POLL_ADMITTED_MS = 15_000
 POLL_MAX_MS = 30_000
 POLL_PER_PERSON_AHEAD_MS = 10
-TOO_SOON_SHARE = 0.4  # asking before this share of the wait is over counts as ignoring it
 RENEW_BEFORE_SECONDS = 3_600
-
-
-class Pacing:
-    """Who asked when, in this process: enough to turn away those who ignore `poll_after_ms`.
-
-    Bounded; a forgotten client may ask once too often, which harms nobody.
-    """
-
-    def __init__(self, kept_max: int = 100_000) -> None:
-        self._not_before: OrderedDict[uuid.UUID, float] = OrderedDict()
-        self._kept_max = kept_max
-        self._mutex = threading.Lock()
-
-    def refuse_hasty(self, entry_id: uuid.UUID) -> None:
-        """Raise 429 poll_too_soon with how long to wait."""
-        left = self._not_before.get(entry_id, 0.0) - time.monotonic()
-        if left > 0:
-            seconds = max(1, round(left))
-            raise Rejected(
-                429, "poll_too_soon", headers={"Retry-After": str(seconds)}, retry_after=seconds
-            )
-
-    def told(self, entry_id: uuid.UUID, poll_after_ms: int) -> None:
-        """Remember what this client was told."""
-        with self._mutex:
-            self._not_before[entry_id] = time.monotonic() + poll_after_ms / 1000 * TOO_SOON_SHARE
-            self._not_before.move_to_end(entry_id)
-            if len(self._not_before) > self._kept_max:
-                self._not_before.popitem(last=False)
 
 
 def answer_stay(house: House, stay: Stay) -> dict[str, Any]:

@@ -1,24 +1,182 @@
-"""What the contract's JSON objects look like: plain dictionaries, made from domain values."""
+"""What the contract's JSON objects look like.
+
+Each shape is a typed dictionary: mypy holds the functions below to it, and the OpenAPI document is
+generated from it, so that neither can drift from what is answered.
+"""
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Generic, Literal, NotRequired, TypeVar, cast
 
-from webapp.domain.bookings import Booked
-from webapp.domain.catalogue import Listing, Price, Rules, Sale
+from flask.json.provider import DefaultJSONProvider
+from typing_extensions import TypedDict
+
+from webapp.domain import seatmap as seats
+from webapp.domain.bookings import Booked, TicketFacts
+from webapp.domain.catalogue import Listing, Sale
 from webapp.domain.holds import Held
-from webapp.domain.seatmap import Place, Seatmap
-from webapp.domain.wallet import Movement
+from webapp.domain.seatmap import Place
+from webapp.domain.seatmap import Seatmap as Hall
+from webapp.domain.wallet import Balance, Movement
 from webapp.web.failures import plain
 
+T = TypeVar("T")
 
-def jsonable(body: dict[str, Any]) -> dict[str, Any]:
+SaleStatus = Literal["scheduled", "prequeue", "open", "paused", "sold_out", "closed"]
+SeatState = Literal["free", "held", "sold", "blocked"]
+STATES: dict[str, SeatState] = {
+    seats.FREE: "free",
+    seats.HELD: "held",
+    seats.SOLD: "sold",
+    seats.BLOCKED: "blocked",
+}
+
+
+class Json(DefaultJSONProvider):
+    """Compact JSON: times as RFC 3339 in UTC, ids as text, Korean readable."""
+
+    default = staticmethod(plain)
+    ensure_ascii = False
+    sort_keys = False
+    compact = True
+
+
+def dumps(body: Mapping[str, Any]) -> str:
+    """Write JSON as the service answers it."""
+    return json.dumps(body, default=plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def jsonable(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return `body` as JSON would give it back: what is stored is what is answered."""
-    result: dict[str, Any] = json.loads(json.dumps(body, default=plain))
+    result: dict[str, Any] = json.loads(dumps(body))
     return result
 
 
-def event(listing: Listing, performances: Iterable[dict[str, Any]]) -> dict[str, Any]:
+class Listed(TypedDict, Generic[T]):
+    """Part of a list; `next_cursor` asks for what follows, null says that this was the end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+# -- who ----------------------------------------------------------------------------------------
+
+
+class Account(TypedDict):
+    """An account."""
+
+    id: uuid.UUID
+    email: str
+    name: str
+
+
+class Session(TypedDict):
+    """A session. The token is shown this once."""
+
+    session_token: str
+    expires_at: datetime
+
+
+class Wallet(TypedDict):
+    """A wallet."""
+
+    balance_minor: int
+    currency: str
+
+
+class LedgerEntry(TypedDict):
+    """One ledger entry; `amount_minor` is negative for what was spent."""
+
+    id: uuid.UUID
+    kind: Literal["top_up", "spend", "refund"]
+    amount_minor: int
+    at: datetime
+
+
+class TopUp(TypedDict):
+    """A top-up and the balance after it."""
+
+    id: uuid.UUID
+    amount_minor: int
+    balance_minor: int
+
+
+def wallet(balance: Balance) -> Wallet:
+    """What a wallet holds."""
+    return {"balance_minor": balance.balance_minor, "currency": balance.currency}
+
+
+def movement(entry: Movement) -> LedgerEntry:
+    """One ledger entry."""
+    kind = cast(Literal["top_up", "spend", "refund"], entry.kind)
+    return {"id": entry.id, "kind": kind, "amount_minor": entry.amount_minor, "at": entry.at}
+
+
+# -- what is on sale ----------------------------------------------------------------------------
+
+
+class PriceLevel(TypedDict):
+    """A price level of one performance."""
+
+    code: str
+    name: str
+    price_minor: int
+    currency: str
+
+
+class Venue(TypedDict):
+    """Where an event takes place."""
+
+    name: str
+    address: str
+
+
+class Showing(TypedDict):
+    """A performance within its event."""
+
+    id: int
+    starts_at: datetime
+    sales_open_at: datetime
+    sales_close_at: datetime
+    sale_status: SaleStatus
+    price_levels: list[PriceLevel]
+
+
+class Event(TypedDict):
+    """An event with its performances, next first."""
+
+    id: int
+    slug: str
+    title: str
+    description: str
+    venue: Venue
+    performances: list[Showing]
+
+
+class EventName(TypedDict):
+    """Which event."""
+
+    slug: str
+    title: str
+
+
+class Performance(Showing):
+    """A performance and the rules of its sale."""
+
+    event: EventName
+    venue: str
+    waiting_room: bool
+    seats_max: int
+    hold_seconds: int
+    single_seat_rule: Literal["off", "lenient", "strict"]
+    seatmap_version: str
+    seat_count: int
+
+
+def event(listing: Listing, showings: Iterable[Showing]) -> Event:
     """An event with its performances."""
     return {
         "id": listing.id,
@@ -26,41 +184,136 @@ def event(listing: Listing, performances: Iterable[dict[str, Any]]) -> dict[str,
         "title": listing.title,
         "description": listing.description,
         "venue": {"name": listing.venue, "address": listing.address},
-        "performances": list(performances),
+        "performances": list(showings),
     }
 
 
-def performance(sale: Sale, status: str) -> dict[str, Any]:
-    """A performance, its sale's schedule and its prices."""
+def showing(sale: Sale, status: str) -> Showing:
+    """A performance within its event."""
     rules = sale.rules
     return {
         "id": rules.id,
-        "event": {"slug": sale.event_slug, "title": sale.event_title},
-        "venue": sale.venue,
         "starts_at": rules.starts_at,
         "sales_open_at": rules.sales_open_at,
         "sales_close_at": rules.sales_close_at,
-        "sale_status": status,
+        "sale_status": cast(SaleStatus, status),
+        "price_levels": [
+            {
+                "code": price.code,
+                "name": price.name,
+                "price_minor": price.price_minor,
+                "currency": rules.currency,
+            }
+            for price in sale.prices.values()
+        ],
+    }
+
+
+def performance(sale: Sale, status: str) -> Performance:
+    """A performance and the rules of its sale."""
+    rules = sale.rules
+    return {
+        **showing(sale, status),
+        "event": {"slug": sale.event_slug, "title": sale.event_title},
+        "venue": sale.venue,
         "waiting_room": rules.capacity is not None,
         "seats_max": rules.seats_max,
         "hold_seconds": rules.hold_seconds,
-        "single_seat_rule": rules.single_seat_rule,
+        "single_seat_rule": cast(Literal["off", "lenient", "strict"], rules.single_seat_rule),
         "seatmap_version": sale.seatmap_version,
-        "price_levels": [price_level(price, rules) for price in sale.prices.values()],
+        "seat_count": sale.seat_count,
     }
 
 
-def price_level(price: Price, rules: Rules) -> dict[str, Any]:
-    """A price level."""
-    return {
-        "code": price.code,
-        "name": price.name,
-        "price_minor": price.price_minor,
-        "currency": rules.currency,
-    }
+# -- seats --------------------------------------------------------------------------------------
 
 
-def seat(place: Place) -> dict[str, Any]:
+class Seat(TypedDict):
+    """Where a seat is. `seat` is the name by which every call knows it."""
+
+    seat: str
+    section: str
+    row: str
+    number: int
+
+
+class PricedSeat(Seat):
+    """A seat and what it costs."""
+
+    price_level: str
+    price_minor: int
+
+
+class ListedSeat(PricedSeat):
+    """A seat, what it costs and whether it can be had."""
+
+    status: SeatState
+
+
+class DrawnSeat(Seat):
+    """A seat on the map, in the geometry's units."""
+
+    x: int
+    y: int
+    price_level: str
+    accessible: bool
+
+
+class Section(TypedDict):
+    """A section on the map."""
+
+    code: str
+    name: str
+    y: int
+    height: int
+    seats: int
+
+
+class Row(TypedDict):
+    """A row of a section and how many seats it has."""
+
+    section: str
+    row: str
+    seats: int
+
+
+class Stage(TypedDict):
+    """Where the stage is."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Seatmap(TypedDict):
+    """One version of a hall; its seats' order is that of `states` in the availability."""
+
+    seatmap_version: str
+    name: str
+    width: int
+    height: int
+    stage: Stage
+    sections: list[Section]
+    rows: list[Row]
+    seats: list[DrawnSeat]
+
+
+class Availability(TypedDict):
+    """Every seat's state at one moment: all `states`, or the `changes` since a version."""
+
+    seatmap_version: str
+    version: str
+    as_of: datetime
+    free: int
+    held: int
+    sold: int
+    blocked: int
+    states: NotRequired[str]
+    changes: NotRequired[dict[str, Literal["f", "h", "s", "b"]]]
+
+
+def seat(place: Place) -> Seat:
     """Where a seat is, without what it costs or who has it."""
     return {
         "seat": place.label,
@@ -70,16 +323,150 @@ def seat(place: Place) -> dict[str, Any]:
     }
 
 
-def hold(held: Held, hall: Seatmap) -> dict[str, Any]:
+def priced_seat(place: Place, price_minor: int) -> PricedSeat:
+    """A seat and what it costs."""
+    return {**seat(place), "price_level": place.price_level, "price_minor": price_minor}
+
+
+def seatmap(hall: Hall) -> Seatmap:
+    """A hall, to be drawn."""
+    drawn: list[DrawnSeat] = [
+        {
+            **seat(place),
+            "x": place.x,
+            "y": place.y,
+            "price_level": place.price_level,
+            "accessible": place.accessible,
+        }
+        for place in hall.places
+    ]
+    return {
+        "seatmap_version": hall.version,
+        "name": hall.name,
+        "width": hall.geometry["width"],
+        "height": hall.geometry["height"],
+        "stage": hall.geometry["stage"],
+        "sections": hall.geometry["sections"],
+        "rows": [
+            {"section": row[0].section, "row": row[0].row, "seats": len(row)} for row in hall.rows
+        ],
+        "seats": drawn,
+    }
+
+
+def availability(
+    seatmap_version: str, version: str, as_of: datetime, states: str, before: str | None
+) -> Availability:
+    """The states of all seats, or what changed since `before` where that is shorter."""
+    shape: Availability = {
+        "seatmap_version": seatmap_version,
+        "version": version,
+        "as_of": as_of,
+        "free": states.count(seats.FREE),
+        "held": states.count(seats.HELD),
+        "sold": states.count(seats.SOLD),
+        "blocked": states.count(seats.BLOCKED),
+    }
+    changed = changes(before, states) if before is not None else None
+    if changed is not None and len(json.dumps(changed)) < len(states):
+        shape["changes"] = cast(dict[str, Literal["f", "h", "s", "b"]], changed)
+    else:
+        shape["states"] = states
+    return shape
+
+
+_DIFFERENT = re.compile(rb"[^\0]")
+
+
+def changes(before: str, after: str) -> dict[str, str] | None:
+    """Return the new state of each seat that differs, by its index; None for another hall.
+
+    As two big numbers, because comparing 20,000 characters one by one took 40 times as long.
+    """
+    if len(before) != len(after):
+        return None
+    difference = int.from_bytes(before.encode()) ^ int.from_bytes(after.encode())
+    found = _DIFFERENT.finditer(difference.to_bytes(len(after)))
+    return {str(match.start()): after[match.start()] for match in found}
+
+
+# -- waiting, holding, owning -------------------------------------------------------------------
+
+
+class Queue(TypedDict):
+    """Where somebody stands. What is not known yet is null."""
+
+    status: Literal["waiting", "admitted"]
+    number: int | None
+    ahead: int | None
+    estimated_wait_seconds: int | None
+    poll_after_ms: int
+    waiting_token: str
+    expires_at: datetime
+    access_token: NotRequired[str]
+    access_expires_at: NotRequired[datetime]
+
+
+class Hold(TypedDict):
+    """A hold; payment charges the prices shown here."""
+
+    id: uuid.UUID
+    performance_id: int
+    seats: list[PricedSeat]
+    total_minor: int
+    currency: str
+    placed_at: datetime
+    expires_at: datetime
+
+
+class PlacedHold(Hold):
+    """A hold as it was placed: seats `chosen` by the customer, or in a `row`, `near`, or `apart`."""
+
+    together: Literal["chosen", "row", "near", "apart"]
+
+
+class Ticket(Seat):
+    """One seat, one code."""
+
+    code: str
+    price_minor: int
+    scanned_at: datetime | None
+    voided_at: datetime | None
+
+
+class Booking(TypedDict):
+    """A paid order."""
+
+    reference: str
+    performance_id: int
+    total_minor: int
+    currency: str
+    paid_at: datetime
+    cancelled_at: datetime | None
+    tickets: list[Ticket]
+
+
+class Cancellation(TypedDict):
+    """What a cancellation gave back."""
+
+    refund_minor: int
+    cancelled_at: datetime
+
+
+class Scan(TypedDict):
+    """Who comes in, and to which seat."""
+
+    seat: str
+    name: str
+    scanned_at: datetime
+
+
+def hold(held: Held, hall: Hall) -> Hold:
     """A hold with the prices it will be charged."""
     return {
         "id": held.id,
         "performance_id": held.performance_id,
-        "seats": [
-            seat(hall.places[seat_no])
-            | {"price_level": hall.places[seat_no].price_level, "price_minor": price_minor}
-            for seat_no, price_minor in held.seats
-        ],
+        "seats": [priced_seat(hall.places[seat_no], price) for seat_no, price in held.seats],
         "total_minor": held.total_minor,
         "currency": held.currency,
         "placed_at": held.placed_at,
@@ -87,35 +474,31 @@ def hold(held: Held, hall: Seatmap) -> dict[str, Any]:
     }
 
 
-def booking(booked: Booked, hall: Seatmap) -> dict[str, Any]:
+def placed_hold(held: Held, hall: Hall, together: str) -> PlacedHold:
+    """A hold as it was placed."""
+    how = cast(Literal["chosen", "row", "near", "apart"], together)
+    return {**hold(held, hall), "together": how}
+
+
+def booking(booked: Booked, hall: Hall) -> Booking:
     """A booking with its tickets."""
-    return jsonable(
-        {
-            "reference": booked.reference,
-            "performance_id": booked.performance_id,
-            "total_minor": booked.total_minor,
-            "currency": booked.currency,
-            "paid_at": booked.paid_at,
-            "cancelled_at": booked.cancelled_at,
-            "tickets": [
-                {"code": ticket.code}
-                | seat(hall.places[ticket.seat_no])
-                | {
-                    "price_minor": ticket.price_minor,
-                    "scanned_at": ticket.scanned_at,
-                    "voided_at": ticket.voided_at,
-                }
-                for ticket in booked.tickets
-            ],
-        }
-    )
-
-
-def movement(entry: Movement) -> dict[str, Any]:
-    """One ledger entry."""
     return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "amount_minor": entry.amount_minor,
-        "at": entry.at,
+        "reference": booked.reference,
+        "performance_id": booked.performance_id,
+        "total_minor": booked.total_minor,
+        "currency": booked.currency,
+        "paid_at": booked.paid_at,
+        "cancelled_at": booked.cancelled_at,
+        "tickets": [ticket(facts, hall.places[facts.seat_no]) for facts in booked.tickets],
+    }
+
+
+def ticket(facts: TicketFacts, place: Place) -> Ticket:
+    """A ticket and its seat."""
+    return {
+        **seat(place),
+        "code": facts.code,
+        "price_minor": facts.price_minor,
+        "scanned_at": facts.scanned_at,
+        "voided_at": facts.voided_at,
     }

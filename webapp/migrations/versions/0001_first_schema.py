@@ -14,7 +14,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-JOBS = ("usher", "sweeper")
+JOBS = ("usher", "sweeper", "audit")
 
 # The journal is append-only, and the database itself says so.
 POSTGRESQL_APPEND_ONLY = """
@@ -29,6 +29,9 @@ SQLITE_APPEND_ONLY = """
 CREATE TRIGGER journal_entry_no_{name} BEFORE {name} ON journal_entry
     BEGIN SELECT RAISE(ABORT, 'journal_entry is append-only'); END
 """
+
+
+ROOM_TO_GROW = {"fillfactor": "40"}
 
 
 def only(condition: str) -> dict[str, Any]:
@@ -60,6 +63,7 @@ def upgrade() -> None:
         sa.Column("previous_hold_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint("seats_bought >= 0", name=op.f("ck_allowance_seats_bought")),
         sa.PrimaryKeyConstraint("performance_id", "account_id", name=op.f("pk_allowance")),
+        postgresql_with=ROOM_TO_GROW,
     )
     op.create_table(
         "booking",
@@ -93,11 +97,14 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_reason", sa.String(length=20), nullable=True),
         sa.Column("replaced_by", sa.Uuid(), nullable=True),
+        sa.Column("swept_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name=op.f("ck_hold_end")),
+        sa.CheckConstraint("swept_at IS NULL OR ended_at IS NOT NULL", name=op.f("ck_hold_swept")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_hold")),
+        postgresql_with=ROOM_TO_GROW,
     )
     op.create_index(
-        "ix_hold_expires_at", "hold", ["expires_at"], unique=False, **only("ended_at IS NULL")
+        "ix_hold_expires_at", "hold", ["expires_at"], unique=False, **only("swept_at IS NULL")
     )
     op.create_table(
         "idempotency_key",
@@ -172,6 +179,10 @@ def upgrade() -> None:
         sa.Column("holds_end_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_reason", sa.String(length=20), nullable=True),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "retired_at IS NULL OR ended_at IS NOT NULL", name=op.f("ck_queue_entry_retired")
+        ),
         sa.CheckConstraint(
             "(admitted_at IS NULL) = (access_expires_at IS NULL)",
             name=op.f("ck_queue_entry_access"),
@@ -181,6 +192,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_queue_entry")),
         sa.UniqueConstraint("performance_id", "number", name="uq_queue_entry_number"),
+        postgresql_with=ROOM_TO_GROW,
     )
     op.create_index(
         "ix_queue_entry_admitted",
@@ -194,35 +206,35 @@ def upgrade() -> None:
         "queue_entry",
         ["performance_id", "number"],
         unique=False,
-        **only("admitted_at IS NULL AND ended_at IS NOT NULL"),
+        **only("admitted_at IS NULL AND retired_at IS NOT NULL"),
     )
     op.create_index(
         "ix_queue_entry_inside",
         "queue_entry",
         ["performance_id", "access_expires_at"],
         unique=False,
-        **only("admitted_at IS NOT NULL AND ended_at IS NULL"),
+        **only("admitted_at IS NOT NULL AND retired_at IS NULL"),
     )
     op.create_index(
         "ix_queue_entry_unnumbered",
         "queue_entry",
         ["performance_id", "joined_at", "id"],
         unique=False,
-        **only("number IS NULL AND admitted_at IS NULL AND ended_at IS NULL"),
+        **only("number IS NULL AND admitted_at IS NULL AND retired_at IS NULL"),
     )
     op.create_index(
         "ix_queue_entry_waiting",
         "queue_entry",
         ["performance_id", "number"],
         unique=False,
-        **only("number IS NOT NULL AND admitted_at IS NULL AND ended_at IS NULL"),
+        **only("number IS NOT NULL AND admitted_at IS NULL AND retired_at IS NULL"),
     )
     op.create_index(
         "uq_queue_entry_stay",
         "queue_entry",
         ["performance_id", "account_id"],
         unique=True,
-        **only("ended_at IS NULL"),
+        **only("retired_at IS NULL"),
     )
     op.create_table(
         "rate_limit",
@@ -252,7 +264,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("ticket_id IS NULL OR hold_id IS NULL", name=op.f("ck_seat_one_owner")),
         sa.PrimaryKeyConstraint("performance_id", "seat_no", name=op.f("pk_seat")),
-        postgresql_with={"fillfactor": "70"},
+        postgresql_with={"fillfactor": "30"},
     )
     op.create_table(
         "ticket",
@@ -292,6 +304,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.CheckConstraint("balance_minor >= 0", name=op.f("ck_wallet_balance")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_wallet")),
+        postgresql_with=ROOM_TO_GROW,
     )
     op.create_table(
         "event",

@@ -1,3 +1,0 @@
-from flask import Blueprint
-
-blueprint = Blueprint("api", __name__)

@@ -1,0 +1,118 @@
+"""A performance's page and its waiting room, for browsers.
+
+Promises:
+
+1. The performance's page leads everybody to their own next step, signed in or not.
+2. The waiting page needs no script: it comes back by itself when the server said to. The waiting token
+   is in a cookie that no script and no other path sees, never in a page or an address.
+3. `ahead` never grows, whichever process answers: the token remembers the lowest.
+"""
+
+import math
+from typing import Any
+
+from flask import Blueprint, Response, flash, g, request, url_for
+
+from webapp.domain.errors import TurnOver
+from webapp.web import actions, guards, queue, shapes
+from webapp.web.failures import Rejected
+from webapp.web.forms import page, see_other
+from webapp.web.guards import customer, person, public
+from webapp.web.house import house
+from webapp.web.standing import find_standing
+
+blueprint = Blueprint("sale", __name__)
+
+WAITING_COOKIE = "jari_waiting"
+
+
+@blueprint.get("/performances/<int:performance_id>")
+@public
+def performance(performance_id: int) -> Response:
+    """Show a performance and the customer's next step."""
+    g.person = guards.find_person()
+    standing = find_standing(house(), performance_id, g.person.id if g.person else None)
+    shown = shapes.performance(standing.sale, standing.status)
+    return page("catalogue/performance.html", performance=shown, standing=standing)
+
+
+@blueprint.post("/performances/<int:performance_id>/queue")
+@customer
+def join(performance_id: int) -> Response:
+    """Join the waiting room, or find one's place in it again."""
+    stay, _ = actions.join(house(), person().id, performance_id)
+    place = queue.answer_stay(house(), stay)
+    return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)
+
+
+@blueprint.get("/performances/<int:performance_id>/queue")
+@customer
+def waiting(performance_id: int) -> Response:
+    """Show where the customer stands; go on to the seats as soon as they are let in."""
+    place = _find_place(performance_id)
+    if place is None:
+        flash("You are not in this waiting room (any more).", "note")
+        return see_other(url_for("sale.performance", performance_id=performance_id))
+    if place["status"] == "admitted":
+        response = see_other(url_for("seats.choose", performance_id=performance_id))
+        return _remember(response, place)
+    response = page(
+        "sale/waiting.html",
+        sale=house().sales.get(performance_id),
+        place=place,
+        refresh_seconds=math.ceil(place["poll_after_ms"] / 1000),
+        now=house().db.clock.now(),
+    )
+    return _remember(response, place)
+
+
+@blueprint.post("/performances/<int:performance_id>/queue/leave")
+@customer
+def leave(performance_id: int) -> Response:
+    """Give up one's place, and the seats one holds."""
+    actions.leave(house(), person().id, performance_id)
+    flash("You have left. Your place and any seats you held are free for others.", "done")
+    response = see_other(url_for("sale.performance", performance_id=performance_id))
+    response.delete_cookie(
+        WAITING_COOKIE, path=url_for("sale.waiting", performance_id=performance_id)
+    )
+    return response
+
+
+def _find_place(performance_id: int) -> dict[str, Any] | None:
+    """Return the queue object of the customer's stay; None without one.
+
+    The cookie's token answers without a query. Without it, or when its stay has ended, the row of the
+    present stay does. Raises TurnOver with the reason when that is known, SoldOut, SaleClosed.
+    """
+    over: TurnOver | None = None
+    token = request.cookies.get(WAITING_COOKIE, "")
+    try:
+        claims = house().tokens.read("waiting", token)
+    except Rejected:
+        claims = None
+    if claims and (claims.performance_id, claims.account_id) == (performance_id, person().id):
+        try:
+            return queue.answer_poll(house(), claims, token)
+        except TurnOver as ended:
+            over = ended
+    standing = find_standing(house(), performance_id, person().id)
+    if standing.stay is not None and (standing.inside or standing.waiting):
+        return queue.answer_stay(house(), standing.stay)
+    if over is not None:
+        raise over
+    return None
+
+
+def _remember(response: Response, place: dict[str, Any]) -> Response:
+    """Keep the newest waiting token where only the waiting page sees it."""
+    response.set_cookie(
+        WAITING_COOKIE,
+        place["waiting_token"],
+        expires=place["expires_at"],
+        path=request.path,
+        secure=house().config.cookie_secure,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
