@@ -6,7 +6,9 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from sqlalchemy import func, select, update
 from tests.builders import make_accounts
 from tests.conftest import AdvancingClock, config_for, dispose
 from webapp import create_app
-from webapp.commands import COMMANDS, demo_house, schema
+from webapp.commands import COMMANDS, demo_house, migrate_to, schema
 from webapp.db import Database, Tx, new_id
 from webapp.domain import accounts, catalogue, seatmap, wallet
 from webapp.domain.catalogue import Rules
@@ -110,6 +112,25 @@ def test_two_processes_may_migrate_at_once(empty_url: str) -> None:
     first, second = (json.loads(out) for out, _, _ in answers)
     assert first == second
     assert first["revision"] is not None
+
+
+def test_a_migration_waits_for_its_turn(empty_url: str) -> None:
+    app = create_app(config_for(empty_url))
+    with ThreadPoolExecutor(1) as other, somebody_migrates(app):
+        waiting = other.submit(migrate_to, app)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.0)
+    assert waiting.result() is not None
+    dispose(app)
+
+
+@contextmanager
+def somebody_migrates(app: Flask) -> Iterator[None]:
+    """Hold what a migrating process holds, by the same words."""
+    engine = schema._make_engine(app.extensions["jari"].config.database_url)
+    with schema._alone(engine), engine.connect() as connection:
+        connection.begin()
+        yield
 
 
 def test_migrating_goes_back_and_says_where_it_is(app: Flask) -> None:

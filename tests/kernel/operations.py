@@ -181,7 +181,7 @@ class Stage:
         sale, customer = self._sale(session_seconds=60)
         enter(self.db, customer, sale, session_seconds=60)
         self.clock.advance(61)
-        return self._job(sale, customer, waiting_room.retire_expired, sale)
+        return self._job(sale, customer, waiting_room.retire_over, sale)
 
     def _queue(self) -> tuple[int, Customer]:
         """Make a room for one, with two who wait."""

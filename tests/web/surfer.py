@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -11,7 +12,7 @@ from tests.builders import Customer
 from webapp.web.guards import COOKIE
 from webapp.web.house import House
 
-SILENT = ("submit", "button")
+Values = str | list[str] | None
 
 
 @dataclass
@@ -49,7 +50,7 @@ class _Reader(HTMLParser):
                 self.forms[-1].fields.append((self._select, given["value"]))
         elif tag == "input" and given.get("type") == "checkbox":
             self._read_checkbox(given)
-        elif tag == "input" and given.get("type") not in SILENT:
+        elif tag == "input":
             self.forms[-1].fields.append((given["name"], given.get("value", "")))
 
     def _read_checkbox(self, given: dict[str, str]) -> None:
@@ -87,11 +88,11 @@ class Page:
         self.forms = reader.forms
         self.heading = " ".join(" ".join(reader.headings).split())
 
-    def form(self, end: str) -> Form:
-        """Return the form whose action ends so ("" finds one that is sent to its own page)."""
+    def form(self, end: str, which: int = -1) -> Form:
+        """Return the last form whose action ends so ("" finds one that is sent to its own page)."""
         found = [f for f in self.forms if f.action.endswith(end) and (end or not f.action)]
         assert found, f"no form to …{end} among {[form.action for form in self.forms]}"
-        return found[-1]
+        return found[which]
 
 
 class Surfer:
@@ -106,41 +107,48 @@ class Surfer:
     def get(self, path: str, status: int = 200) -> Page:
         """Open an address; be told where to go (303) without going there."""
         self._wait_a_second()
-        page = Page(self.client.get(path))
-        assert page.status == status, (page.status, path, page.location or page.text)
-        return page
+        return self.look(path, status)
+
+    def look(self, path: str, status: int = 200) -> Page:
+        """Open an address at once, so that snapshots may answer."""
+        return _expect(status, path, self.client.get(path))
+
+    def follow(self, page: Page, status: int = 200) -> Page:
+        """Go where an answer leads."""
+        assert page.location is not None
+        return self.get(page.location, status)
 
     def send(
-        self, on: str | Page, end: str, status: int = 303, **changes: str | list[str] | None
+        self, on: str | Page, end: str, status: int = 303, which: int = -1, **changes: Values
     ) -> Page:
         """Open an address (unless given the page), fill its form to …`end`, and send it.
 
         A list gives a name several values; None leaves it out.
         """
         page = self.get(on) if isinstance(on, str) else on
-        form = page.form(end)
-        data = [(name, value) for name, value in form.fields if name not in changes]
-        for name, value in changes.items():
-            values = [] if value is None else [value] if isinstance(value, str) else value
-            data += [(name, one) for one in values]
-        path = form.action or page.response.request.path
-        self._wait_a_second()
-        sent = Page(self.client.post(path, data=_multi(data)))
-        assert sent.status == status, (sent.status, path, sent.location or sent.text)
-        return sent
+        form = page.form(end, which)
+        data: dict[str, list[str]] = {}
+        for name, value in form.fields:
+            data.setdefault(name, []).append(value)
+        for name, values in changes.items():
+            data[name] = [values] if isinstance(values, str) else values or []
+        return self._post(form.action or page.response.request.path, data, status)
 
-    def follow(self, page: Page) -> Page:
-        """Go where a form's answer leads."""
-        assert page.location is not None
-        return self.get(page.location)
+    def post(self, path: str, status: int = 303, **values: str) -> Page:
+        """Send what no page offers, with a valid token."""
+        token = dict(self.get("/wallet").form("/sign-out").fields)["csrf_token"]
+        return self._post(path, {"csrf_token": token, **values}, status)
+
+    def _post(self, path: str, data: dict[str, Any], status: int) -> Page:
+        self._wait_a_second()
+        return _expect(status, path, self.client.post(path, data=data))
 
     def _wait_a_second(self) -> None:
         for snapshots in (self._house.sales, self._house.availability, self._house.rooms):
             snapshots.forget()
 
 
-def _multi(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
-    data: dict[str, list[str]] = {}
-    for name, value in pairs:
-        data.setdefault(name, []).append(value)
-    return data
+def _expect(status: int, path: str, response: TestResponse) -> Page:
+    page = Page(response)
+    assert page.status == status, (page.status, path, page.location or page.words[:500])
+    return page

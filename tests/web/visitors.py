@@ -13,6 +13,7 @@ from tests.web.contract import Api
 from webapp.db import Database, Tx, seconds
 from webapp.domain import accounts, leases, waiting_room
 from webapp.domain.model import Performance
+from webapp.web.pacing import Pacing
 from webapp.web.tokens import Tokens
 
 
@@ -156,3 +157,10 @@ def change_performance(
 
     api.db.transact(work)
     api.house.sales.forget()
+
+
+def let_time_pass(api: Api) -> None:
+    """Let what processes remember grow old: who asked when, and every snapshot but the halls."""
+    api.house.pacing = Pacing()
+    for snapshots in (api.house.sales, api.house.availability, api.house.rooms):
+        snapshots.forget()

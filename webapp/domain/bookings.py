@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, case, insert, null, select, update
+from sqlalchemy import BindParameter, Update, bindparam, case, insert, null, select, update
 
 from webapp.db import Tx, make
 from webapp.domain import catalogue, holds, waiting_room, wallet
@@ -31,6 +32,7 @@ REFERENCE_LENGTH = 8
 CODE_LENGTH = 26  # of 31 letters: 128 bits
 
 _SEAT = table_of(Seat)
+_ALLOWANCE = table_of(Allowance)
 _BOOKING = table_of(Booking)
 _TICKET = table_of(Ticket)
 
@@ -138,41 +140,65 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
 def _count_bought(tx: Tx, held: holds.Held) -> None:
     """Raise what the customer has bought. Only payment raises it, only cancellation lowers it."""
     counted = tx.execute(
-        update(Allowance)
-        .where(
-            Allowance.performance_id == held.performance_id,
-            Allowance.account_id == held.account_id,
-            Allowance.hold_id == held.id,
-        )
-        .values(seats_bought=Allowance.seats_bought + len(held.seats), hold_id=null())
-        .returning(Allowance.seats_bought)
+        _COUNT_BOUGHT,
+        {
+            "performance": held.performance_id,
+            "account": held.account_id,
+            "hold": held.id,
+            "quantity": len(held.seats),
+        },
     ).one_or_none()
     if counted is None:
         raise HoldExpired()
 
 
-_SELL_WHERE = (
-    _SEAT.c.performance_id == bindparam("performance"),
-    _SEAT.c.seat_no.in_(bindparam("seats", expanding=True)),
-    _SEAT.c.hold_id == bindparam("hold"),
+_COUNT_BOUGHT = (
+    update(_ALLOWANCE)
+    .where(
+        _ALLOWANCE.c.performance_id == bindparam("performance"),
+        _ALLOWANCE.c.account_id == bindparam("account"),
+        _ALLOWANCE.c.hold_id == bindparam("hold"),
+    )
+    .values(seats_bought=_ALLOWANCE.c.seats_bought + bindparam("quantity"), hold_id=null())
+    .returning(_ALLOWANCE.c.seats_bought)
 )
 
 
 def _sell(tx: Tx, held: holds.Held, tickets: Sequence[TicketFacts]) -> None:
     """Turn exactly the held seats to sold; raise HoldExpired if one of them is another's by now."""
-    ticket_of = case({ticket.seat_no: ticket.id for ticket in tickets}, value=_SEAT.c.seat_no)
-    sold = tx.execute(
-        update(_SEAT)
-        .where(*_SELL_WHERE)
-        .values(ticket_id=ticket_of, hold_id=null(), held_until=null(), displaced_hold_id=null())
-        .returning(_SEAT.c.seat_no),
-        {"performance": held.performance_id, "seats": held.seat_nos, "hold": held.id},
-    ).all()
+    parameters: dict[str, Any] = {"performance": held.performance_id, "hold": held.id}
+    for place, ticket in enumerate(tickets):
+        parameters |= {f"seat_{place}": ticket.seat_no, f"ticket_{place}": ticket.id}
+    sold = tx.execute(_sell_statement(len(tickets)), parameters).all()
     if len(sold) != len(tickets):
         raise HoldExpired()
 
 
+@cache
+def _sell_statement(quantity: int) -> Update:
+    """Make the statement once for each number of seats: building it costs as much as running it."""
+    seats: list[BindParameter[int]] = [bindparam(f"seat_{place}") for place in range(quantity)]
+    tickets = [
+        bindparam(f"ticket_{place}", type_=_SEAT.c.ticket_id.type) for place in range(quantity)
+    ]
+    ticket_of = case(
+        *((_SEAT.c.seat_no == seat, ticket) for seat, ticket in zip(seats, tickets, strict=True))
+    )
+    return (
+        update(_SEAT)
+        .where(
+            _SEAT.c.performance_id == bindparam("performance"),
+            _SEAT.c.seat_no.in_(seats),
+            _SEAT.c.hold_id == bindparam("hold"),
+        )
+        .values(ticket_id=ticket_of, hold_id=null(), held_until=null(), displaced_hold_id=null())
+        .returning(_SEAT.c.seat_no)
+    )
+
+
 _INSERT_BOOKING = insert(_BOOKING)
+# RETURNING makes it one statement with all rows; without, psycopg would send one for each.
+_INSERT_TICKETS = insert(_TICKET).returning(_TICKET.c.id)
 
 
 def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
@@ -189,21 +215,19 @@ def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
             "paid_at": booked.paid_at,
         },
     )
-    # One statement with all rows: executemany would go through psycopg's pipeline mode.
     tx.execute(
-        insert(_TICKET).values(
-            [
-                {
-                    "id": ticket.id,
-                    "booking_id": booked.id,
-                    "performance_id": booked.performance_id,
-                    "seat_no": ticket.seat_no,
-                    "price_minor": ticket.price_minor,
-                    "code": ticket.code,
-                }
-                for ticket in booked.tickets
-            ]
-        )
+        _INSERT_TICKETS,
+        [
+            {
+                "id": ticket.id,
+                "booking_id": booked.id,
+                "performance_id": booked.performance_id,
+                "seat_no": ticket.seat_no,
+                "price_minor": ticket.price_minor,
+                "code": ticket.code,
+            }
+            for ticket in booked.tickets
+        ],
     )
 
 

@@ -246,11 +246,12 @@ _SWAP = (
 # -- looking ------------------------------------------------------------------------------------
 
 _FIND = select(*(_HOLD.c[name] for name in Held.__slots__))
+_FIND_BY_ID = _FIND.where(_HOLD.c.id == bindparam("hold"))
 
 
 def get_own(tx: Tx, hold_id: uuid.UUID, account_id: uuid.UUID) -> Held:
     """Return a customer's live hold; raise NotFound (also for somebody else's), or how it ended."""
-    row = tx.execute(_FIND.where(Hold.id == hold_id)).one_or_none()
+    row = tx.execute(_FIND_BY_ID, {"hold": hold_id}).one_or_none()
     if row is None or row.account_id != account_id:
         raise NotFound()
     held = _held(row)
@@ -357,13 +358,20 @@ def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | Non
 
 def close_paid(tx: Tx, hold_id: uuid.UUID) -> bool:
     """End a hold as paid if it lives at `tx.now`; return whether it did."""
-    closed = tx.execute(
-        update(_HOLD)
-        .where(Hold.id == hold_id, Hold.ended_at.is_(None), Hold.expires_at > tx.now)
-        .values(ended_at=tx.now, end_reason="paid")
-        .returning(_HOLD.c.id)
-    ).one_or_none()
+    closed = tx.execute(_CLOSE_PAID, {"hold": hold_id, "now": tx.now}).one_or_none()
     return closed is not None
+
+
+_CLOSE_PAID = (
+    update(_HOLD)
+    .where(
+        _HOLD.c.id == bindparam("hold"),
+        _HOLD.c.ended_at.is_(None),
+        _HOLD.c.expires_at > bindparam("now"),
+    )
+    .values(ended_at=bindparam("now"), end_reason="paid")
+    .returning(_HOLD.c.id)
+)
 
 
 def _free(

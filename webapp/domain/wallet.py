@@ -4,12 +4,22 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from webapp.db import Tx, make
 from webapp.domain.errors import InsufficientFunds, NotFound
 from webapp.domain.model import Account, LedgerEntry, Wallet, table_of
 
+_WALLET = table_of(Wallet)
+_MOVE = (
+    update(_WALLET)
+    .where(
+        _WALLET.c.account_id == bindparam("account"),
+        _WALLET.c.balance_minor + bindparam("amount") >= 0,
+    )
+    .values(balance_minor=_WALLET.c.balance_minor + bindparam("amount"))
+    .returning(_WALLET.c.balance_minor, _WALLET.c.currency)
+)
 _LEDGER = insert(table_of(LedgerEntry))
 
 
@@ -105,12 +115,7 @@ def _move(
     amount_minor: int,
     booking_id: uuid.UUID | None,
 ) -> Balance:
-    row = tx.execute(
-        update(Wallet)
-        .where(Wallet.account_id == account_id, Wallet.balance_minor + amount_minor >= 0)
-        .values(balance_minor=Wallet.balance_minor + amount_minor)
-        .returning(Wallet.balance_minor, Wallet.currency)
-    ).one_or_none()
+    row = tx.execute(_MOVE, {"account": account_id, "amount": amount_minor}).one_or_none()
     if row is None:
         raise InsufficientFunds(short_minor=-amount_minor - get(tx, account_id).balance_minor)
     tx.execute(
