@@ -128,6 +128,7 @@ def write_season(db: Database, entries: int) -> None:
     chronicle.write(db)
     if not db.is_sqlite:
         with db.writer.connect() as connection:
+            connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("ANALYZE")  # autovacuum would have, long before a million
             connection.commit()
 

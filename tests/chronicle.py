@@ -147,6 +147,7 @@ class Chronicle:
             "holds_end_at": None,
             "ended_at": None,
             "end_reason": None,
+            "retired_at": None,
         }
         self.stays.append(stay)
         self.record(
@@ -180,11 +181,13 @@ class Chronicle:
     def retire(self, performance_id: int, stays: Sequence[Row], reason: str = "expired") -> None:
         for stay in stays:
             self._end(stay, reason)
+            stay["retired_at"] = self.now
         entries = [str(stay["id"]) for stay in stays]
         self.record("queue_retired", performance_id=performance_id, entries=entries, reason=reason)
 
     def leave(self, stay: Row) -> None:
         self._end(stay, "left")
+        stay["retired_at"] = self.now
         self.record(
             "queue_left",
             performance_id=stay["performance_id"],
@@ -220,6 +223,7 @@ class Chronicle:
             "ended_at": None,
             "end_reason": None,
             "replaced_by": None,
+            "swept_at": None,
         }
         freed = []
         if replaced:
@@ -282,6 +286,7 @@ class Chronicle:
         """Sweep dead holds of one performance."""
         for hold in holds:
             self._end(hold, "expired")
+            hold["swept_at"] = self.now
         freed = {str(holds[0]["performance_id"]): self._free(holds) if free else []}
         self.record("holds_expired", holds=[str(hold["id"]) for hold in holds], freed=freed)
 

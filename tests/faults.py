@@ -55,21 +55,21 @@ class Statement:
 
 
 class Faults:
-    """What goes wrong on the writing connections of one Database, and what went over them."""
+    """What goes wrong on the writing (or reading) connections of one Database, and what went over them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, reading: bool = False) -> None:
         self.statements: list[Statement] = []
         self.fired = 0
         self._db = db
         self._at = 0
         self._times = 0
         self._strike: Callable[[Any], None] = lambda _: None
+        engine = db.reader if reading else db.writer
+        engine.connect().close()  # the dialect's own first questions are not counted
         for name in ("do_execute", "do_executemany"):
-            event.listen(db.writer, name, self._before)
-        event.listen(db.writer, "do_execute_no_params", self._before_without)
+            event.listen(engine, name, self._before)
+        event.listen(engine, "do_execute_no_params", self._before_without)
         self._commit = db.writer.dialect.do_commit
-        db.writer.connect().close()  # the dialect's own first questions are not counted
-        self.forget()
 
     # -- statements
 

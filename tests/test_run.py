@@ -28,6 +28,7 @@ class Served:
     def __init__(self, directory: Path, database_url: str, *words: str, **environment: str) -> None:
         self.port = free_port()
         self._said = directory / "said"
+        self._seen: dict[int, str] = {}
         settings = {"DATABASE_URL": database_url, "PORT": str(self.port)} | environment
         inherited = {k: v for k, v in os.environ.items() if k not in ("SECRET_KEY", "TOPUPS")}
         with self._said.open("w") as file:
@@ -62,9 +63,10 @@ class Served:
     def family(self) -> dict[int, str]:
         """Return the process ids of everything below `serve`, with their command lines."""
         rows = [row for row in processes() if "Z" not in row[2]]
-        family = {self.process.pid: "serve"}
-        for _ in range(3):  # serve, gunicorn and the guard, gunicorn's workers
+        family = {pid: args for pid, _, _, args in rows if pid == self.process.pid}
+        for _ in range(2):  # gunicorn, scheduler and guard; gunicorn's workers
             family |= {pid: args for pid, parent, _, args in rows if parent in family}
+        self._seen |= family
         return family
 
     def member(self, pattern: str) -> int:
@@ -74,6 +76,13 @@ class Served:
         """Signal the whole foreground group, as a terminal does; return the exit status."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(STOP_SECONDS)
+
+    def clean_up(self) -> None:
+        """End what a failing test has left."""
+        self.family()
+        for pid in alive(self._seen):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
 
     def assert_nothing_left(self, family: dict[int, str]) -> None:
         wait_until(lambda: not alive(family), STOP_SECONDS)
@@ -92,8 +101,8 @@ def processes() -> list[tuple[int, int, str, str]]:
 
 def alive(family: dict[int, str]) -> dict[int, str]:
     """Return those of a family that are still running as what they were."""
-    now = {pid for pid, _, state, _ in processes() if "Z" not in state}
-    return {pid: args for pid, args in family.items() if pid in now}
+    now = {pid: args for pid, _, state, args in processes() if "Z" not in state}
+    return {pid: args for pid, args in family.items() if now.get(pid) == args}
 
 
 def wait_until(done: Callable[[], bool], seconds: float = START_SECONDS) -> None:
@@ -104,7 +113,7 @@ def wait_until(done: Callable[[], bool], seconds: float = START_SECONDS) -> None
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Start `flask serve`; whatever a failing test leaves is ended."""
+    """Start `flask serve`; end whatever a failing test leaves."""
     started: list[Served] = []
 
     def start(database_url: str, *words: str, **environment: str) -> Served:
@@ -113,9 +122,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
     yield start
     for served in started:
-        for pid in alive(served.family()):
-            os.kill(pid, signal.SIGKILL)
-        served.process.wait()
+        served.clean_up()
 
 
 def test_a_newcomer_signs_in_and_ctrl_c_ends_it_all(

@@ -2,7 +2,7 @@
 
 SCHEMA = """
 CREATE TABLE bench_seat (performance_id int, seat_no int, hold_id uuid, held_until timestamptz,
-    ticket_id uuid, PRIMARY KEY (performance_id, seat_no)) WITH (fillfactor = 70);
+    ticket_id uuid, PRIMARY KEY (performance_id, seat_no)) WITH (fillfactor = 30);
 INSERT INTO bench_seat SELECT 1, n FROM generate_series(0, {seats} - 1) n;
 CREATE TABLE bench_hold (id uuid PRIMARY KEY, account_id uuid, seats jsonb, expires_at timestamptz);
 CREATE INDEX ON bench_hold (expires_at);

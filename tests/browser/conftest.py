@@ -1,7 +1,6 @@
 """A running service and a real Chromium. A missing browser fails these tests; it skips none."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser

@@ -44,7 +44,9 @@ class Visitor:
     def join(self) -> None:
         """Join the waiting room."""
         self.page.get_by_role("button", name="Join the waiting room").click()
-        expect(self.page.get_by_role("heading", level=1)).to_have_text("You are in the waiting room")
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(
+            "You are in the waiting room"
+        )
 
     def arrive(self) -> None:
         """Wait, without touching anything, until the seats are there."""

@@ -165,8 +165,8 @@ def test_a_second_tab_finds_the_same_place(app: Flask, db: Database) -> None:
     enter(db, customer(db), sale)
     me = customer(db)
     first, second = Surfer(app, me), Surfer(app, me)
-    for surfer in (first, second, Surfer(app, customer(db))):
-        surfer.send(f"/performances/{sale}", "/queue")
+    for surfer in (first, Surfer(app, customer(db)), second):
+        surfer.post(f"/performances/{sale}/queue")
     usher_round(db)
     for surfer in (first, second):
         assert (
@@ -503,7 +503,7 @@ def test_nobody_pays_or_gives_back_anothers_hold(app: Flask, db: Database) -> No
     hold_id = dict(theirs.form("/pay").fields)["hold_id"]
     surfer = Surfer(app, customer(db))
     go_inside(surfer, sale)
-    mine = hold(surfer, sale, "ST-A-9")
+    mine = hold(surfer, sale, "ST-A-10")
     surfer.send(mine, "/pay", 404, hold_id=hold_id)
     surfer.send(mine, "/hold/release", 404, hold_id=hold_id)
     surfer.send(mine, "/pay", 404, hold_id="00000000-0000-0000-0000-000000000000")

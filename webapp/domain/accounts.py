@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import bindparam, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.db import Tx, make, seconds
@@ -142,19 +142,23 @@ def close_session(tx: Tx, session_digest: bytes) -> None:
     )
 
 
-_FIND_SESSION = select(
-    Account.id,
-    Account.email,
-    Account.name,
-    Account.role,
-    LoginSession.expires_at,
-    LoginSession.revoked_at,
-).join(Account, Account.id == LoginSession.account_id)
+_FIND_SESSION = (
+    select(
+        Account.id,
+        Account.email,
+        Account.name,
+        Account.role,
+        LoginSession.expires_at,
+        LoginSession.revoked_at,
+    )
+    .join(Account, Account.id == LoginSession.account_id)
+    .where(LoginSession.digest == bindparam("digest"))
+)
 
 
 def find_session(tx: Tx, session_digest: bytes) -> tuple[Person, str] | None:
     """Return who a session belongs to and its state: live, expired or revoked. One statement."""
-    row = tx.execute(_FIND_SESSION.where(LoginSession.digest == session_digest)).one_or_none()
+    row = tx.execute(_FIND_SESSION, {"digest": session_digest}).one_or_none()
     if row is None:
         return None
     state = "revoked" if row.revoked_at else "expired" if row.expires_at <= tx.now else "live"

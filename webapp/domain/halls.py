@@ -20,6 +20,7 @@ from webapp.domain.seatmap import Place
 
 SEAT_UNITS = 10  # distance between neighbours, in the geometry's units
 SEATS_MAX = 200_000
+PLACES_PER_BATCH = 10_000
 _ONE_SECTION_MAX = 300
 _AISLE_EVERY = 14  # at most so many seats side by side without an aisle
 _FACTS_OF_A_PLACE = attrgetter(*Place.__slots__)
@@ -141,13 +142,16 @@ def store(tx: Tx, plan: Plan, venue_id: int) -> int:
     tx.session.add(seatmap)
     tx.session.flush()
     columns = Place.__slots__
-    tx.execute(
-        insert(SeatPlace),
-        [
-            {"seatmap_id": seatmap.id} | {name: getattr(place, name) for name in columns}
-            for place in plan.places
-        ],
-    )
+    # In parts: making 200,000 rows at once leaves the transaction idle for too long, and the memory full.
+    for start in range(0, len(plan.places), PLACES_PER_BATCH):
+        part = plan.places[start : start + PLACES_PER_BATCH]
+        tx.execute(
+            insert(SeatPlace),
+            [
+                {"seatmap_id": seatmap.id} | {name: getattr(place, name) for name in columns}
+                for place in part
+            ],
+        )
     return seatmap.id
 
 

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from webapp.db import Tx
 from webapp.domain.errors import AlreadyScanned, TicketUnknown, TicketVoided, WrongPerformance
@@ -33,19 +33,15 @@ def scan(tx: Tx, performance_id: int, code: str) -> Scan:
         .where(
             Ticket.code == code,
             Ticket.performance_id == performance_id,
-            Ticket.scanned_at.is_(None),
-            Ticket.voided_at.is_(None),
+            func.coalesce(Ticket.scanned_at, Ticket.voided_at).is_(None),  # as in bookings.cancel
         )
         .values(scanned_at=tx.now)
         .returning(_TICKET.c.id, _TICKET.c.seat_no, _TICKET.c.booking_id)
     ).one_or_none()
     if row is None:
         raise _why_not(tx, performance_id, code)
-    name = tx.execute(
-        select(Account.name)
-        .join(Booking, Booking.account_id == Account.id)
-        .where(Booking.id == row.booking_id)
-    ).scalar_one()
+    buyer = select(Booking.account_id).where(Booking.id == row.booking_id).scalar_subquery()
+    name = tx.execute(select(Account.name).where(Account.id == buyer)).scalar_one()
     tx.record(
         "ticket_scanned", performance_id=performance_id, ticket_id=str(row.id), seat_no=row.seat_no
     )

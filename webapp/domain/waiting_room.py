@@ -200,19 +200,13 @@ def get_stay(tx: Tx, entry_id: uuid.UUID) -> Stay:
 def _hold_lives(tx: Tx, stay: Stay) -> bool:
     if stay.holds_end_at is None or stay.holds_end_at <= tx.now:
         return False
-    return (
-        tx.execute(
-            select(Hold.id)
-            .join(Allowance, Allowance.hold_id == Hold.id)
-            .where(
-                Allowance.performance_id == stay.performance_id,
-                Allowance.account_id == stay.account_id,
-                Hold.ended_at.is_(None),
-                Hold.expires_at > tx.now,
-            )
-        ).one_or_none()
-        is not None
+    current = select(Allowance.hold_id).where(
+        Allowance.performance_id == stay.performance_id, Allowance.account_id == stay.account_id
     )
+    lives = select(Hold.id).where(
+        Hold.id == current.scalar_subquery(), Hold.ended_at.is_(None), Hold.expires_at > tx.now
+    )
+    return tx.execute(lives).one_or_none() is not None
 
 
 def end(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, reason: str) -> bool:

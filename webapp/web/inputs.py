@@ -23,8 +23,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from werkzeug.routing import IntegerConverter, UnicodeConverter
-from werkzeug.routing import ValidationError as NoMatch
+from werkzeug.routing import IntegerConverter, Map, UnicodeConverter
 
 from webapp.domain.errors import Invalid
 from webapp.web.failures import Rejected
@@ -222,25 +221,25 @@ def idempotency_key() -> str | None:
 # -- reading a path -----------------------------------------------------------------------------
 
 
-class _DatabaseInteger(IntegerConverter):
-    """A whole number that fits its column; any other names nothing (404)."""
+# Neither refuses a value in `to_python`: werkzeug would then answer 405 where another method's rule has
+# the same path, instead of 404.
 
-    regex = "[0-9]{1,10}"
+
+class _DatabaseInteger(IntegerConverter):
+    """A whole number; one that fits no column becomes 0, which no row has."""
+
+    regex = "[0-9]+"
 
     def to_python(self, value: str) -> int:
-        number = int(value)
-        if number > ID_MAX:
-            raise NoMatch()
-        return number
+        return int(value) if len(value) <= 10 and int(value) <= ID_MAX else 0
 
 
 class _Printable(UnicodeConverter):
     """A word without control characters, which PostgreSQL would not even compare (NUL)."""
 
-    def to_python(self, value: str) -> str:
-        if not value.isprintable():
-            raise NoMatch()
-        return value
+    def __init__(self, map: Map, *args: Any, **kwargs: Any) -> None:
+        super().__init__(map, *args, **kwargs)
+        self.regex = self.regex.replace("[^/]", r"[^/\x00-\x1f\x7f]")
 
 
 def install(app: Flask) -> None:

@@ -48,8 +48,7 @@ BESIDE_THE_SEATS = (
 )
 WISH_FAULTS = {
     "seats": "Choose at least one seat, and each seat once.",
-    "best_available": "Say how many seats you want, as a number.",
-    "": "Choose at least one seat, and each seat once.",
+    "quantity": "Say how many seats you want, as a number.",
 }
 TOGETHER = {
     "near": "No free group was side by side; these seats are the nearest together.",
@@ -111,16 +110,14 @@ def hold(performance_id: int) -> Response:
 def _read_wish() -> Wish:
     """Return the form's wish; raise Invalid."""
     if "quantity" in request.form:
-        best = {
-            name: value
-            for name in ("quantity", "price_level", "section")
-            if (value := request.form.get(name)) or name == "quantity"
-        }
-        wanted = inputs.form(inputs.HoldWish, {"best_available": best}).best_available
-        assert wanted is not None
-        return Wish((), wanted.quantity, wanted.price_level, wanted.section)
-    seats = inputs.form(inputs.HoldWish, {"seats": request.form.getlist("seat")}).seats
-    return Wish(tuple(seats or ()))
+        names = ("quantity", "price_level", "section")
+        given = {name: request.form[name] for name in names if request.form.get(name)}
+        best = inputs.form(inputs.BestAvailable, given)
+        return Wish((), best.quantity, best.price_level, best.section)
+    seats = request.form.getlist("seat")
+    if not seats or len(set(seats)) < len(seats):
+        raise Invalid(errors=[{"pointer": "/seats", "detail": "one or more, each once"}])
+    return Wish(tuple(seats))
 
 
 # -- the page -----------------------------------------------------------------------------------

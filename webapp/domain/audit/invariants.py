@@ -234,6 +234,12 @@ HELD_SEATS = Invariant(
             "seat {performance}/{seat} is held until {held_until} by hold {hold} at performance {place}, "
             "which expires at {expires_at} and ended at {ended_at}",
         ),
+        (
+            select(Hold.id.label("hold"), Hold.swept_at.label("swept_at")).where(
+                Hold.swept_at.is_not(None), Hold.ended_at.is_(None)
+            ),
+            "hold {hold} was swept at {swept_at} and is open",
+        ),
     ),
 )
 
@@ -551,6 +557,7 @@ STAYS = Invariant(
                     (QueueEntry.admitted_at.is_(None)) != (QueueEntry.access_expires_at.is_(None)),
                     QueueEntry.access_expires_at <= QueueEntry.admitted_at,
                     (QueueEntry.ended_at.is_(None)) != (QueueEntry.end_reason.is_(None)),
+                    and_(QueueEntry.retired_at.is_not(None), QueueEntry.ended_at.is_(None)),
                     and_(
                         QueueEntry.end_reason == "expired",
                         QueueEntry.access_expires_at > QueueEntry.ended_at,

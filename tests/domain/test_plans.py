@@ -1,0 +1,317 @@
+"""The plans of the hot statements: no scan on a writing connection, in a big hall and in a small one.
+
+The small hall is the trap: the planner likes to read a small table whole, and under SERIALIZABLE that
+locks it against everybody. The statements are those that the real code sends, with its parameters,
+planned on its own connections, both for these parameters and for any (PostgreSQL changes from the one
+to the other after a few executions).
+"""
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from psycopg import sql
+from sqlalchemy import Engine, text
+
+from jobs import sweeper, usher
+from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
+from tests.conftest import AdvancingClock, config_for, dispose
+from tests.faults import Faults, Statement
+from webapp import create_app
+from webapp.db import Database, Tx, new_id
+from webapp.domain import (
+    accounts,
+    bookings,
+    holds,
+    idempotency,
+    leases,
+    tickets,
+    waiting_room,
+    wallet,
+)
+from webapp.domain.idempotency import Answer, Request
+from webapp.domain.waiting_room import Arrival
+from webapp.web import actions
+
+# What a big day leaves in the tables, so that the planner has a choice.
+CROWD = 20_000
+FILLERS = (
+    """
+    INSERT INTO queue_entry (id, performance_id, account_id, joined_at, number)
+    SELECT gen_random_uuid(), 999, gen_random_uuid(), now(), n FROM generate_series(1, :crowd) n
+    """,
+    """
+    INSERT INTO hold (id, performance_id, account_id, entry_id, seats, total_minor, currency,
+        placed_at, expires_at)
+    SELECT gen_random_uuid(), 999, gen_random_uuid(), gen_random_uuid(), '[]', 0, 'KRW',
+        now(), now() + interval '1 day' FROM generate_series(1, :crowd) n
+    """,
+    """
+    INSERT INTO allowance (performance_id, account_id, seats_bought)
+    SELECT 999, gen_random_uuid(), 0 FROM generate_series(1, :crowd) n
+    """,
+    """
+    INSERT INTO wallet (account_id, balance_minor, currency)
+    SELECT gen_random_uuid(), 0, 'KRW' FROM generate_series(1, :crowd) n
+    """,
+    """
+    INSERT INTO idempotency_key (account_id, method, path, key, request_digest, status, answer,
+        expires_at)
+    SELECT gen_random_uuid(), 'POST', '/', 'k', '', 201, '{}', now() + interval '1 day'
+    FROM generate_series(1, :crowd) n
+    """,
+    """
+    INSERT INTO login_session (digest, account_id, created_at, expires_at)
+    SELECT decode(md5(n::text), 'hex'), (SELECT min(id::text)::uuid FROM account), now(), now()
+    FROM generate_series(1, :crowd) n
+    """,
+    """
+    INSERT INTO ticket (id, booking_id, performance_id, seat_no, price_minor, code)
+    SELECT gen_random_uuid(), gen_random_uuid(), 999, n, 0, 'c' || n
+    FROM generate_series(1, :crowd) n
+    """,
+)
+
+
+class Sale:
+    """One performance, what everybody does there, and which statements that takes."""
+
+    def __init__(self, app: Flask, seats: int) -> None:
+        self.big = seats > 100
+        self.house = app.extensions["jari"]
+        self.db: Database = self.house.db
+        self.clock = AdvancingClock(self.db)
+        self.db.clock = self.clock
+        self.id = make_sale(self.db, seats=seats, capacity=50, hold_seconds=60)
+        self.fences = {job: self.db.transact(leases.acquire, job) for job in ("usher", "sweeper")}
+        self.writes, self.reads = Faults(self.db), Faults(self.db, reading=True)
+
+    def watch(self) -> tuple[list[Statement], list[Statement]]:
+        """Let a day pass; return what went over the writing and over the reading connections."""
+        people = make_accounts(self.db, 6)
+        self.writes.forget()
+        self.reads.forget()
+        self._buy(people[0])
+        self._change_their_mind(people[1])
+        self._wait(people[2:])
+        self._look_on(people[0])
+        return list(self.writes.statements), list(self.reads.statements)
+
+    def _buy(self, person: Customer) -> None:
+        db = self.db
+        admitted = enter(db, person, self.id)
+        place(db, admitted, [3, 4])
+        held = place(db, admitted, [4, 5, 6])
+        request = Request(person.id, "POST", "/bookings", uuid.uuid4().hex, b"")
+
+        def work(tx: Tx) -> Answer:
+            payment = bookings.Payment(new_id(), new_id(), held.id)
+            return Answer(201, {"reference": bookings.pay(tx, admitted, payment).reference})
+
+        answer = db.transact(idempotency.keyed(request, work))
+        db.transact(wallet.top_up, person.id, new_id(), 5)
+        booked = db.read(bookings.get_own, answer.body["reference"], person.id)
+        db.transact(bookings.cancel, booked.reference, person.id, new_id())
+        again = pay(db, (inside := enter(db, person, self.id)), place(db, inside, [8]))
+        db.transact(tickets.scan, self.id, again.tickets[0].code)
+
+    def _change_their_mind(self, person: Customer) -> None:
+        admitted = enter(self.db, person, self.id)
+        held = place(self.db, admitted, [10, 11])
+        self.db.transact(holds.release, held.id, person.id)
+        place(self.db, admitted, [12])
+        actions.leave(self.house, person.id, self.id)
+        place(self.db, enter(self.db, person, self.id), [13, 14])
+        self.clock.advance(61)
+        sweeper.run(self.db, self._fence("sweeper"))
+
+    def _wait(self, people: list[Customer]) -> None:
+        for person in people:
+            arrival = Arrival(new_id(), self.id, person.id)
+            self.db.transact(waiting_room.join, arrival)
+        actions.leave(self.house, people[0].id, self.id)
+        usher.run(self.db, self._fence("usher"))
+        self.clock.advance(601)
+        usher.run(self.db, self._fence("usher"))
+
+    def _look_on(self, person: Customer) -> None:
+        self.db.lookup(accounts.find_session, accounts.digest(person.session))
+        self.db.lookup(wallet.get, person.id)
+        self.db.read(wallet.list_movements, person.id, None, 50)
+        self.db.read(bookings.list_own, person.id, None, 50)
+        self.db.read(waiting_room.find_stay, self.id, person.id)
+        self.db.read(waiting_room.look, self.id)
+
+    def _fence(self, job: str) -> int:
+        fence = self.fences[job]
+        assert fence is not None
+        return fence
+
+
+@pytest.fixture(params=[20_000, 100])
+def hall(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[Sale]:
+    """A sale on PostgreSQL: a big hall after a big day, or a small one on the first."""
+    app = create_app(config_for(postgres_url))
+    sale = Sale(app, request.param)
+    with sale.db.writer.begin() as connection:
+        if sale.big:
+            for filler in FILLERS:
+                connection.execute(text(filler), {"crowd": CROWD})
+        connection.execute(text("ANALYZE"))
+    yield sale
+    dispose(app)
+
+
+# -- PostgreSQL ---------------------------------------------------------------------------------------
+
+ONE_OF_MANY = re.compile(r"\s(UPDATE|SELECT|INSERT INTO|DELETE FROM)\s")
+
+
+def plans(engine: Engine, statement: Statement) -> Iterator[dict[str, Any]]:
+    """Yield the plan for these parameters and the plan for any, as this engine's connections make them."""
+    given = statement.parameters
+    given = given[0] if isinstance(given, list) else given
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text)))
+    places = {name: f"${place}" for place, name in enumerate(names, 1)}
+    prepared = re.sub(r"%\((\w+)\)s", lambda match: places[match[1]], statement.text)
+    values = sql.SQL(", ").join(sql.Literal(given[name]) for name in names)
+    run = sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE probe")
+    if names:
+        run += sql.SQL("({})").format(values)
+    with engine.connect() as pooled:
+        connection: psycopg.Connection[Any] = pooled.connection.dbapi_connection  # type: ignore[assignment]
+        connection.execute(prepare_as(prepared), prepare=False)
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            connection.execute(f"SET LOCAL plan_cache_mode = {mode}", prepare=False)
+            row = connection.execute(run, prepare=False).fetchone()
+            assert row
+            yield row[0][0]["Plan"]
+        connection.execute("DEALLOCATE probe", prepare=False)
+
+
+def prepare_as(prepared: str) -> bytes:
+    return f"PREPARE probe AS {prepared}".encode()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
+
+
+def scans(engine: Engine, statement: Statement) -> Iterator[dict[str, Any]]:
+    """Yield every node that reads a table."""
+    for plan in plans(engine, statement):
+        yield from (
+            n for n in nodes(plan) if "Relation Name" in n and n["Node Type"] != "ModifyTable"
+        )
+
+
+# By which columns a buyer's statement finds its rows: all of them in the index condition.
+KEYS = {
+    "seat": {"performance_id", "seat_no"},
+    "allowance": {"performance_id", "account_id"},
+    "wallet": {"account_id"},
+    "hold": {"id"},
+    "job_lease": {"name"},
+}
+
+
+def test_no_writer_scans(hall: Sale) -> None:
+    """Not by any name: a sequential or bitmap scan, or an index read from end to end."""
+    statements, _ = hall.watch()
+    seen = set()
+    for statement in unlike(statements):
+        for node in scans(hall.db.writer, statement):
+            where = f"{statement.text}\n{node}"
+            assert node["Node Type"] in ("Index Scan", "Index Only Scan"), where
+            assert node.get("Index Cond"), where
+            keys = KEYS.get(node["Relation Name"], set())
+            assert keys <= set(re.findall(r"\w+", node["Index Cond"])), where
+            seen.add(node["Relation Name"])
+    assert seen >= {*KEYS, "queue_entry", "booking", "ticket", "performance", "room_progress"}
+
+
+def test_readers_do_not_scan_what_grows_with_the_crowd(hall: Sale) -> None:
+    """The hall itself may be read whole by who asks for all of it; small tables by anybody who reads."""
+    _, statements = hall.watch()
+    seen = set()
+    for statement in unlike(statements):
+        for node in scans(hall.db.reader, statement):
+            rows = node["Relation Name"]
+            if rows in {"queue_entry", "hold", "wallet", "login_session", "idempotency_key"}:
+                if hall.big:
+                    assert node["Node Type"] != "Seq Scan", f"{statement.text}\n{node}"
+                seen.add(rows)
+    assert seen >= {"queue_entry", "hold", "wallet", "login_session"}
+
+
+def unlike(statements: list[Statement]) -> list[Statement]:
+    """Return one statement of each text that plans can be made for."""
+    chosen = {s.text: s for s in statements if ONE_OF_MANY.search(f" {s.text} ")}
+    return list(chosen.values())
+
+
+@pytest.fixture
+def busy(postgres_url: str) -> Iterator[Database]:
+    app = create_app(config_for(postgres_url))
+    yield app.extensions["jari"].db
+    dispose(app)
+
+
+def test_what_buyers_update_touches_no_index(busy: Database, postgres_url: str) -> None:
+    """Every update of theirs is heap-only: a keyed SERIALIZABLE update locks index pages it reads."""
+    sale = make_sale(busy, seats=400)
+    for place_no, person in enumerate(make_accounts(busy, 40)):
+        first = place_no * 8
+        admitted = enter(busy, person, sale)
+        place(busy, admitted, [first, first + 1])
+        held = place(busy, admitted, [first + 1, first + 2])
+        busy.transact(holds.release, held.id, person.id)
+        booked = pay(busy, admitted, place(busy, admitted, [first, first + 3]))
+        busy.transact(bookings.cancel, booked.reference, person.id, new_id())
+    busy.writer.dispose()  # a backend reports what it did when it ends
+    query = """
+        SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE relname IN ('seat', 'hold', 'allowance', 'wallet', 'queue_entry')
+    """
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for _ in range(100):
+            counts = {name: (all_, hot) for name, all_, hot in connection.execute(query)}
+            if counts["seat"][0] >= 40 * 10:
+                break
+            connection.execute("SELECT pg_sleep(0.05), pg_stat_clear_snapshot()")
+    for table, (updated, hot) in counts.items():
+        assert updated >= 40, table
+        assert hot >= 0.95 * updated, (table, updated, hot)
+
+
+# -- SQLite -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seats", [100])
+def test_on_sqlite_everybody_searches(sqlite_url: str, seats: int) -> None:
+    app = create_app(config_for(sqlite_url))
+    sale = Sale(app, seats)
+    writes, reads = sale.watch()
+    found = set()
+    for engine, statements in ((sale.db.writer, writes), (sale.db.reader, reads)):
+        for statement in unlike(statements):
+            for detail in query_plan(engine, statement):
+                if detail.startswith("SCAN") and not re.search(r"CONSTANT ROW|subquery|SCAN newcomer", detail):
+                    print(detail, statement.text, query_plan(engine, statement))
+                    found.add((detail, statement.text))
+    assert found == set()
+    dispose(app)
+
+
+def query_plan(engine: Engine, statement: Statement) -> list[str]:
+    given = statement.parameters
+    given = given[0] if isinstance(given, list) else given
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", given)
+        return [str(row[-1]) for row in rows]
