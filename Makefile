@@ -41,9 +41,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-# exec, so that no shell stands between the server and a signal. DATABASE_URL passes through.
+# exec, so that no shell stands between the server and a signal; with-parent, because whoever
+# kills make means the server too. DATABASE_URL passes through.
 run: $(STAMP) ## serve the demo at PORT (8000), on DATABASE_URL or var/jari.sqlite3
-	@PORT='$(PORT)' exec $(BIN)/flask --app wsgi serve --demo
+	@PORT='$(PORT)' exec $(BIN)/flask --app wsgi serve --demo --with-parent
 
 check: $(STAMP) ## style, types, layers and the laws of the house
 	$(BIN)/ruff check .

@@ -302,7 +302,14 @@ class Chronicle:
 
     # -- bookings
 
-    def pay(self, hold: Row, stay: Row, prices: Sequence[int] | None = None) -> Row:
+    def pay(
+        self,
+        hold: Row,
+        stay: Row,
+        *,
+        prices: Sequence[int] | None = None,
+        currency: str = CURRENCY,
+    ) -> Row:
         """Turn a hold into a booking, its tickets at the hold's prices or others."""
         performance_id, account_id = hold["performance_id"], hold["account_id"]
         self._end(stay, "paid")
@@ -314,17 +321,16 @@ class Chronicle:
             "account_id": account_id,
             "hold_id": hold["id"],
             "total_minor": hold["total_minor"],
-            "currency": CURRENCY,
+            "currency": currency,
             "paid_at": self.now,
             "cancelled_at": None,
         }
         ledger_id = self._move(account_id, "spend", -hold["total_minor"], booking["id"])
         issued = []
-        for (seat_no, price), other in zip(
-            hold["seats"], prices or [price for _, price in hold["seats"]], strict=True
-        ):
-            ticket = self._issue(booking, seat_no, price if prices is None else other)
-            issued.append([str(ticket["id"]), seat_no, ticket["price_minor"]])
+        charged = prices or [price_minor for _, price_minor in hold["seats"]]
+        for (seat_no, _), price_minor in zip(hold["seats"], charged, strict=True):
+            ticket = self._issue(booking, seat_no, price_minor)
+            issued.append([str(ticket["id"]), seat_no, price_minor])
             self.seats[performance_id, seat_no] |= {
                 "ticket_id": ticket["id"],
                 "hold_id": None,
@@ -344,7 +350,7 @@ class Chronicle:
             ledger_id=str(ledger_id),
             reference=booking["reference"],
             total_minor=hold["total_minor"],
-            currency=CURRENCY,
+            currency=currency,
             tickets=issued,
         )
         return booking
@@ -364,15 +370,16 @@ class Chronicle:
         self.tickets_of[booking["id"]].append(ticket)
         return ticket
 
-    def cancel(self, booking: Row, refund_minor: int | None = None) -> None:
-        """Undo a booking and give its price back, or something else."""
+    def cancel(self, booking: Row, *, refund_minor: int | None = None, free: bool = True) -> None:
+        """Undo a booking, give its price back (or something else) and free its seats (or not)."""
         performance_id, account_id = booking["performance_id"], booking["account_id"]
         refund_minor = booking["total_minor"] if refund_minor is None else refund_minor
         booking["cancelled_at"] = self.now
         tickets = self.tickets_of[booking["id"]]
         for ticket in tickets:
             ticket["voided_at"] = self.now
-            self.seats[performance_id, ticket["seat_no"]]["ticket_id"] = None
+            if free:
+                self.seats[performance_id, ticket["seat_no"]]["ticket_id"] = None
         self.allowances[performance_id, account_id]["seats_bought"] -= len(tickets)
         ledger_id = self._move(account_id, "refund", refund_minor, booking["id"])
         self.record(
@@ -383,7 +390,7 @@ class Chronicle:
             ledger_id=str(ledger_id),
             refund_minor=refund_minor,
             tickets=[str(ticket["id"]) for ticket in tickets],
-            seats=sorted(ticket["seat_no"] for ticket in tickets),
+            seats=sorted(ticket["seat_no"] for ticket in tickets) if free else [],
         )
 
     def scan(self, ticket: Row) -> None:

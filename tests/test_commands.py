@@ -358,6 +358,12 @@ def test_the_file_of_sessions_is_its_owners_alone(app: Flask, tmp_path: Path) ->
     assert len(out.read_text().splitlines()) == 1
 
 
+def test_nobody_is_made_where_the_file_cannot_be(app: Flask, db: Database, tmp_path: Path) -> None:
+    result = run(app, "new-buyers", "--count", 3, "--out", tmp_path / "nowhere" / "buyers.jsonl")
+    assert (result.exit_code, count(db, Account)) == (1, 0)
+    assert "Traceback" not in result.output
+
+
 def test_two_runs_make_different_buyers(app: Flask, db: Database, tmp_path: Path) -> None:
     for name in ("a", "b"):
         answer(app, "new-buyers", "--count", 3, "--out", tmp_path / name)

@@ -19,21 +19,30 @@ from tests.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 30
 
 
 class Served:
     """A running `flask serve`, with everything it started."""
 
-    def __init__(self, directory: Path, database_url: str, *words: str, **environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        *words: str,
+        below_shell: bool = False,
+        **environment: str,
+    ) -> None:
         self.port = free_port()
         self._said = directory / "said"
         self._seen: dict[int, str] = {}
         settings = {"DATABASE_URL": database_url, "PORT": str(self.port)} | environment
         inherited = {k: v for k, v in os.environ.items() if k not in ("SECRET_KEY", "TOPUPS")}
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "serve", *words]
+        shell = ["/bin/sh", "-c", '"$@"; exit', "sh"] if below_shell else []
         with self._said.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flask", "--app", "wsgi", "serve", *words],
+                shell + command,
                 cwd=ROOT,
                 env=inherited | settings,
                 stdin=subprocess.DEVNULL,
@@ -64,7 +73,7 @@ class Served:
         """Return the process ids of everything below `serve`, with their command lines."""
         rows = [row for row in processes() if "Z" not in row[2]]
         family = {pid: args for pid, _, _, args in rows if pid == self.process.pid}
-        for _ in range(2):  # gunicorn, scheduler and guard; gunicorn's workers
+        for _ in range(3):  # make and serve; gunicorn, scheduler and guard; gunicorn's workers
             family |= {pid: args for pid, parent, _, args in rows if parent in family}
         self._seen |= family
         return family
@@ -116,8 +125,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start `flask serve`; end whatever a failing test leaves."""
     started: list[Served] = []
 
-    def start(database_url: str, *words: str, **environment: str) -> Served:
-        started.append(Served(tmp_path, database_url, *words, **environment))
+    def start(database_url: str, *words: str, **more: Any) -> Served:
+        started.append(Served(tmp_path, database_url, *words, **more))
         return started[-1]
 
     yield start
@@ -156,6 +165,16 @@ def test_kill_9_of_serve_leaves_no_child(serve: Callable[..., Served], tmp_path:
     served = serve(f"sqlite:///{tmp_path}/jari.sqlite3", "--demo").wait_for_address()
     family = served.family()
     assert len(family) >= 6  # serve, guard, gunicorn, two workers, scheduler
+    served.process.kill()
+    served.process.wait()
+    served.assert_nothing_left(family)
+
+
+def test_kill_9_of_make_leaves_no_child(serve: Callable[..., Served], tmp_path: Path) -> None:
+    served = serve(
+        f"sqlite:///{tmp_path}/jari.sqlite3", "--demo", "--with-parent", below_shell=True
+    )
+    family = served.wait_for_address().family()
     served.process.kill()
     served.process.wait()
     served.assert_nothing_left(family)

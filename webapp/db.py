@@ -311,8 +311,9 @@ class Database:
         return result
 
     def _look(self, engine: Engine, query: Callable[..., T], args: tuple[Any, ...]) -> T:
+        now = self.clock.now()  # before there is a connection: measuring needs one of the same pool
         with engine.connect() as connection:
-            return query(Tx(connection, self.clock.now()), *args)
+            return query(Tx(connection, now), *args)
 
     # -- again, or not
 

@@ -1,4 +1,4 @@
-"""The service as it runs for people: web workers and the scheduler, each a real process, on SQLite."""
+"""The service as it runs for people: web workers and the scheduler, real processes, on SQLite."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The whole chain in a real browser against the real service: with scripts, without, by keyboard."""
+"""The whole chain in a real browser, on the real service: with scripts, without, by keyboard."""
 
 import re
 from collections.abc import Iterator

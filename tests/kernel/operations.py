@@ -247,7 +247,7 @@ class Stage:
         booked = pay(self.db, admitted, place(self.db, admitted, [1, 2]))
 
         def play() -> object:
-            cancelled = self.db.transact(bookings.cancel, booked.reference, customer.id, new_id())
+            cancelled = self.db.transact(bookings.cancel, booked, new_id())
             return cancelled.refund_minor
 
         return Scene(self.db, sale, customer, play)

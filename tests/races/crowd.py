@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
-from typing import Any, Self
 from traceback import format_exception
+from typing import Any, Self
 
 from tests.conftest import AdvancingClock, config_for, dispose
 from webapp import create_app
@@ -59,6 +59,11 @@ class Race:
     def refused(self) -> Counter[str]:
         return Counter(outcome.refused for outcome in self.outcomes if outcome.refused)
 
+    @property
+    def conflicts(self) -> int:
+        """Transactions run again because PostgreSQL would not serialize them."""
+        return sum(count for (code, _), count in self.retries.items() if code == "40001")
+
 
 @dataclass(frozen=True, slots=True)
 class _Orders:
@@ -69,6 +74,7 @@ class _Orders:
     calls: list[tuple[Any, ...]]
     threads: int
     ahead_seconds: float
+    settings: dict[str, Any]
 
 
 class Crowd:
@@ -104,25 +110,33 @@ class Crowd:
         *,
         threads: int = 8,
         ahead_seconds: float = 0.0,
+        **settings: Any,
     ) -> Race:
         """Run `errand(house, *call)` for every call, `threads` at once in each process.
 
-        `ahead_seconds` advances the clock of all of them.
+        `ahead_seconds` advances the clock of all of them; `settings` are those of `Config`. There are
+        as many connections as threads unless `pool_size` says otherwise.
         """
         crew = len(self._pipes)
+        settings = {"pool_size": threads} | settings
         for number, pipe in enumerate(self._pipes):
-            pipe.send(_Orders(url, errand, list(calls[number::crew]), threads, ahead_seconds))
+            mine = list(calls[number::crew])
+            pipe.send(_Orders(url, errand, mine, threads, ahead_seconds, settings))
+        reports = [self._hear(pipe) for pipe in self._pipes]
         outcomes = [Outcome()] * len(calls)
         retries: Retries = Counter()
-        for number, pipe in enumerate(self._pipes):
-            if not pipe.poll(PATIENCE_SECONDS):
-                raise TimeoutError("the crowd hangs")
-            report = pipe.recv()
+        for number, report in enumerate(reports):
             if isinstance(report, str):
                 raise AssertionError(report)
             outcomes[number::crew] = report.outcomes
             retries += report.retries
         return Race(outcomes, retries)
+
+    def _hear(self, pipe: Connection) -> Race | str:
+        if not pipe.poll(PATIENCE_SECONDS):
+            raise TimeoutError("the crowd hangs")
+        report: Race | str = pipe.recv()
+        return report
 
 
 def _serve(pipe: Connection, gate: Barrier) -> None:
@@ -142,7 +156,7 @@ def _follow(orders: _Orders, gate: Barrier) -> Race:
     if not threads:
         gate.wait(PATIENCE_SECONDS)
         return Race([], Counter())
-    app = create_app(config_for(orders.url, pool_size=threads))
+    app = create_app(config_for(orders.url, **orders.settings))
     house: House = app.extensions["jari"]
     if orders.ahead_seconds:
         house.db.clock = house.tokens._clock = AdvancingClock(house.db)

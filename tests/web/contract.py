@@ -18,8 +18,8 @@ from werkzeug.test import TestResponse
 from tests.builders import Customer
 from webapp.db import Database
 from webapp.web.api import OPERATIONS, described
+from webapp.web.contract import BASE, Operation
 from webapp.web.house import House
-from webapp.web.openapi import BASE, Operation
 
 BY_NAME = {operation.view.__name__: operation for operation in OPERATIONS}
 _FORMATS = FormatChecker()

@@ -219,6 +219,8 @@ def test_top_ups_may_be_closed(app: Flask, db: Database) -> None:
 
 def test_a_top_up_leads_back_but_never_to_another_site(app: Flask, db: Database) -> None:
     surfer = Surfer(app, make_accounts(db)[0])
-    for asked, led in (("/bookings", "/bookings"), ("//evil.example", "/wallet"), ("", "/wallet")):
+    asked_and_led = [("/bookings", "/bookings")]
+    asked_and_led += [(text, "/wallet") for text in ("", "///evil.kr", "/\\evil.kr", "/\t/evil.kr")]
+    for asked, led in asked_and_led:
         sent = surfer.send("/wallet", "/wallet/top-ups", amount="1", next=asked)
         assert sent.location == led

@@ -1,6 +1,5 @@
 """Accounts and sessions: who may come in, and what is kept of it."""
 
-import pytest
 from sqlalchemy import select
 
 from tests.builders import make_accounts
@@ -43,10 +42,10 @@ def test_an_account_without_a_password_cannot_sign_in(api: Api) -> None:
         refused(response, 401, "bad_credentials")
 
 
-@pytest.mark.parametrize("email", ["nobody@example.com", "no address", "", "a\x00b@example.com"])
-def test_signing_in_says_no_more_than_that_it_failed(api: Api, email: str) -> None:
-    response = api.call("create_session", json={"email": email, "password": "long enough"})
-    refused(response, 401, "bad_credentials")
+def test_signing_in_says_no_more_than_that_it_failed(api: Api) -> None:
+    for email in ("nobody@example.com", "no address", "", "a\x00b@example.com"):
+        response = api.call("create_session", json={"email": email, "password": "long enough"})
+        refused(response, 401, "bad_credentials")
 
 
 def test_too_many_attempts_wait_for_the_window_to_pass(api: Api) -> None:
@@ -83,32 +82,33 @@ def test_a_session_ends_when_it_is_closed_or_over(api: Api) -> None:
     refused(api.call("get_wallet", second), 401, "session_expired")
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("email", "no address"),
-        ("email", "a@b"),
-        ("email", "a@@b.co"),
-        ("email", "a b@c.co"),
-        ("email", "a@b..co"),
-        ("email", "@b.co"),
-        ("email", "a\x00@b.co"),
-        ("email", f"{'a' * 250}@b.co"),
-        ("email", 5),
-        ("email", None),
-        ("password", "short"),
-        ("password", "x" * 201),
-        ("password", 12345678),
-        ("name", ""),
-        ("name", "   "),
-        ("name", "x" * 201),
-        ("name", "a\x00b"),
-        ("name", ["Kim"]),
-    ],
-)
-def test_an_account_that_does_not_fit_says_where(api: Api, field: str, value: object) -> None:
-    problem = refused(api.call("create_account", json=NEW | {field: value}), 422, "invalid")
-    assert [fault["pointer"] for fault in problem["errors"]] == [f"/{field}"]
+MISFITS: list[tuple[str, object]] = [
+    ("email", "no address"),
+    ("email", "a@b"),
+    ("email", "a@@b.co"),
+    ("email", "a b@c.co"),
+    ("email", "a@b..co"),
+    ("email", "@b.co"),
+    ("email", "a\x00@b.co"),
+    ("email", f"{'a' * 250}@b.co"),
+    ("email", f"a@{'İ' * 150}.co"),
+    ("email", 5),
+    ("email", None),
+    ("password", "short"),
+    ("password", "x" * 201),
+    ("password", 12345678),
+    ("name", ""),
+    ("name", "   "),
+    ("name", "x" * 201),
+    ("name", "a\x00b"),
+    ("name", ["Kim"]),
+]
+
+
+def test_an_account_that_does_not_fit_says_where(api: Api) -> None:
+    for field, value in MISFITS:
+        problem = refused(api.call("create_account", json=NEW | {field: value}), 422, "invalid")
+        assert [fault["pointer"] for fault in problem["errors"]] == [f"/{field}"], value
 
 
 def test_all_faults_are_named_at_once(api: Api) -> None:

@@ -8,7 +8,7 @@ from tests.web.visitors import change_performance, let_time_pass, new_key, visit
 from tests.web.watching import Watch
 from webapp.domain import halls
 from webapp.domain.catalogue import Price
-from webapp.web.shapes import changes
+from webapp.web.seat_shapes import changes
 
 LEVELS = [
     Price("front", "Front", 9_000),

@@ -1,10 +1,20 @@
 """The whole chain over HTTP, as a client that knows nothing but the contract walks it."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.builders import Customer, make_sale
 from tests.web.contract import Api, refused
-from tests.web.visitors import Visitor, door_steward, let_time_pass, new_key, ush, visitor
+from tests.web.visitors import (
+    Visitor,
+    change_performance,
+    door_steward,
+    let_time_pass,
+    new_key,
+    ush,
+    visitor,
+)
 
 
 def sign_up_and_in(api: Api, email: str) -> Customer:
@@ -140,9 +150,24 @@ def test_ahead_falls_as_others_are_let_in(api: Api) -> None:
     assert place["estimated_wait_seconds"] is not None
 
 
-def test_a_paused_sale_still_takes_newcomers_and_payments(api: Api) -> None:
-    from tests.web.visitors import change_performance
+def test_before_the_sale_opens_people_gather_and_nobody_is_let_in(api: Api) -> None:
+    early = api.db.clock.now() - timedelta(seconds=60)
+    sale = make_sale(api.db, opens_in=60, prequeue_opens_at=early, capacity=10)
+    first = visitor(api, sale).join()
+    assert api.ok("get_performance", path=first.path)["sale_status"] == "prequeue"
+    assert ush(api) == 0
+    assert api.ok("poll_queue", waiting=first.waiting, path=first.path)["status"] == "waiting"
+    api.db.clock.advance(61)  # type: ignore[attr-defined]
+    let_time_pass(api)
+    assert ush(api) == 1
+    without_a_room = visitor(
+        api, make_sale(api.db, opens_in=60, prequeue_opens_at=early, capacity=None)
+    )
+    response = api.call("join_queue", without_a_room.who, path=without_a_room.path)
+    refused(response, 409, "sale_not_open")
 
+
+def test_a_paused_sale_still_takes_newcomers_and_payments(api: Api) -> None:
     buyer = visitor(api).join().choose("ST-A-1")
     change_performance(api, buyer.performance_id, paused=True)
     assert api.ok("get_performance", path=buyer.path)["sale_status"] == "paused"

@@ -4,10 +4,12 @@ Most follow from what a call needs (tests/web/needs.py), the others have a scena
 (tests/web/scenarios.py). The first test says which are missing.
 """
 
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from tests.conftest import AdvancingClock, config_for, dispose
 from tests.web.contract import BY_NAME, Api, refused
@@ -15,9 +17,9 @@ from tests.web.given import GIVEN, given
 from tests.web.needs import ALIKE
 from tests.web.scenarios import SCENARIOS
 from webapp import create_app
-from webapp.web import guards, openapi
+from webapp.web import contract, guards
 from webapp.web.api import described
-from webapp.web.openapi import Operation
+from webapp.web.contract import Operation
 
 
 def test_every_declared_refusal_is_provoked_and_no_other() -> None:
@@ -45,8 +47,14 @@ def hasty_api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ap
     api = Api(app)
     api.db.clock = AdvancingClock(api.db)
     api.house.tokens._clock = api.db.clock
+    if api.db.is_sqlite:
+        event.listen(api.db.writer, "connect", _wait_little)
     yield api
     dispose(app)
+
+
+def _wait_little(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout = 50")
 
 
 @pytest.mark.failure("F36")
@@ -57,7 +65,7 @@ def test_a_call_refuses_as_declared(hasty_api: Api, name: str) -> None:
     for code in operation.refused_with():
         scenario = SCENARIOS.get((name, code))
         response = scenario(hasty_api) if scenario else ALIKE[code](hasty_api, name)
-        refused(response, openapi.status_of(code), code)
+        refused(response, contract.status_of(code), code)
 
 
 def test_the_guards_are_those_of_the_document(app: Flask) -> None:

@@ -10,7 +10,7 @@ from tests.builders import make_accounts
 from tests.web.contract import Api, refused
 from tests.web.visitors import new_key, visitor
 
-GUARDS = {"public", "customer", "admitted", "organiser", "door"}
+GUARDS = {"public", "customer", "organiser", "door"}
 NEED_ROLES = {"organiser", "door"}
 
 

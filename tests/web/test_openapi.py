@@ -7,9 +7,9 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from tests.web.contract import BY_NAME
-from webapp.web import failures, openapi
+from webapp.web import contract, failures
 from webapp.web.api import OPERATIONS, described
-from webapp.web.openapi import BASE, Operation
+from webapp.web.contract import BASE, Operation
 
 
 def test_the_document_is_valid_and_served(client: FlaskClient) -> None:
@@ -22,7 +22,7 @@ def test_the_document_is_valid_and_served(client: FlaskClient) -> None:
 
 def test_every_route_is_in_the_document_and_every_call_has_a_route(app: Flask) -> None:
     routes = {
-        (openapi._PARAMETER.sub(r"{\2}", rule.rule.removeprefix(BASE)), method.lower())
+        (contract.PARAMETER.sub(r"{\2}", rule.rule.removeprefix(BASE)), method.lower())
         for rule in app.url_map.iter_rules()
         if rule.endpoint.startswith("api.") and rule.endpoint not in ("api.openapi", "api.docs")
         for method in rule.methods - {"HEAD", "OPTIONS"}
@@ -36,11 +36,11 @@ def test_every_route_is_in_the_document_and_every_call_has_a_route(app: Flask) -
 
 def test_every_code_has_one_status_and_a_title() -> None:
     for code in {code for operation in OPERATIONS for code in operation.refused_with()}:
-        assert 400 <= openapi.status_of(code) <= 503
-        assert len(openapi.title_of(code)) > 10
-    domain = {leaf.code for leaf in openapi.refusals()}
-    assert not domain & set(openapi.STATUSES)
-    assert set(openapi.STATUSES) <= set(failures.TITLES)
+        assert 400 <= contract.status_of(code) <= 503
+        assert len(contract.title_of(code)) > 10
+    domain = {leaf.code for leaf in contract.refusals()}
+    assert not domain & set(contract.STATUSES)
+    assert set(contract.STATUSES) <= set(failures.TITLES)
 
 
 def test_no_code_is_declared_twice() -> None:

@@ -4,6 +4,7 @@ import pytest
 from flask import Flask
 
 from tests.builders import enter, make_accounts, make_sale, pay, place
+from tests.conftest import AdvancingClock
 from tests.web.surfer import Surfer
 from webapp.db import Database
 from webapp.domain import bookings, catalogue
@@ -77,14 +78,26 @@ def test_a_ticket_opens_the_door_once(app: Flask, db: Database) -> None:
     assert "Go Stalls, row A, seat 1 — Customer" in go.words
     assert "Go Stalls" not in door.get(here).words
     already = door.send(here, "", 409, code=code)
-    assert "Already in This ticket opened the door on" in already.words
+    assert "Already in This ticket opened the door at" in already.words
     assert "Go Stalls" not in already.words
+
+
+def test_a_performance_that_is_over_has_no_door(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    sale = make_sale(db, starts_in=60)
+    door = Surfer(app, make_accounts(db, role="door")[0])
+    clock.advance(11 * 3_600)
+    assert f'href="/door/{sale}"' in door.get("/door").text
+    clock.advance(2 * 3_600)
+    other = Surfer(app, make_accounts(db, role="door")[0])
+    assert "Nothing is coming up." in other.get("/door").words
 
 
 def test_the_door_stops_what_is_no_ticket_for_it(app: Flask, db: Database) -> None:
     booking, other = booked(db), booked(db)
     cancelled = booked(db)
-    db.transact(bookings.cancel, cancelled.reference, cancelled.account_id, cancelled.id)
+    db.transact(bookings.cancel, cancelled, cancelled.id)
     door = Surfer(app, make_accounts(db, role="door")[0])
     cases = [
         (booking, other.tickets[0].code, 409, "This ticket is for another performance."),

@@ -190,6 +190,9 @@ LEADS = [
     ("https://evil.example/", "/"),
     ("//evil.example", "/"),
     ("///evil.example", "/"),
+    ("//evil.example/wallet", "/"),
+    ("https://evil.example/wallet", "/"),
+    ("/\t/evil.example/wallet", "/"),
     ("/\\evil.example", "/"),
     ("\\\\evil.example", "/"),
     ("/\t/evil.example", "/"),
@@ -285,6 +288,22 @@ def test_a_wrong_method_is_a_page_too(client: FlaskClient) -> None:
     assert answer.status_code == 405
     assert "POST" not in answer.headers["Allow"]
     assert "<h1>" in answer.text
+
+
+@pytest.mark.failure("F22")
+def test_a_busy_house_says_so_without_asking_the_database(database_url: str) -> None:
+    app = create_app(config_for(database_url, pool_size=1, pool_timeout_seconds=0.05))
+    house = app.extensions["jari"]
+    house.db.clock.now()
+    client = app.test_client()
+    client.set_cookie(COOKIE, "a-session-token-of-somebody-who-waits")
+    with house.db.reader.connect():
+        answers = [client.get("/"), client.get("/wallet")]
+    dispose(app)
+    for answer in answers:
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "The house is very busy" in answer.text
 
 
 def leaves(family: type[Refusal]) -> Iterator[type[Refusal]]:

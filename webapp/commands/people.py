@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import TextIO
 
 import click
 from flask.cli import with_appcontext
@@ -109,10 +110,8 @@ def new_buyers(count: int, balance_minor: int, out: str) -> None:
     config = house().config
     lifetime = timedelta(hours=config.session_hours)
     hidden = not sys.stderr.isatty()
-    descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)  # a file that was there keeps its mode otherwise
     with (
-        open(descriptor, "w", encoding="utf-8") as file,
+        _open_for_owner(out) as file,
         click.progressbar(length=count, file=sys.stderr, hidden=hidden) as bar,
     ):
         for batch in _batches(count, balance_minor):
@@ -123,6 +122,15 @@ def new_buyers(count: int, balance_minor: int, out: str) -> None:
             file.flush()
             bar.update(len(batch))
     say({"count": count, "out": out}, f"{count:,} customers made; their sessions are in {out}.")
+
+
+def _open_for_owner(path: str) -> TextIO:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise click.FileError(path, error.strerror) from error
+    os.fchmod(descriptor, 0o600)  # a file that was there keeps its mode otherwise
+    return open(descriptor, "w", encoding="utf-8")
 
 
 def _batches(count: int, balance_minor: int) -> Iterator[list[tuple[NewAccount, str]]]:

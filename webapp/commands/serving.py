@@ -166,7 +166,8 @@ class Address:
         try:
             socket.create_server((self.host, self.port), family=family).close()
         except OSError as error:
-            title = f"{self.host}:{self.port}: {error.strerror}. Another PORT may be free."
+            reason = str(error.strerror).partition(" (")[0]
+            title = f"{self.host}:{self.port}: {reason}. Another PORT may be free."
             raise refused("address", title) from error
 
     def is_ready(self) -> bool:
@@ -188,13 +189,21 @@ class Address:
     is_flag=True,
     help="Make the demo first; choose a SECRET_KEY, TOPUPS=self and COOKIE_SECURE=0 where unset.",
 )
+@click.option(
+    "--with-parent",
+    is_flag=True,
+    help="End also when the process that started this one is gone, however it ended.",
+)
 @with_appcontext
-def serve(with_demo: bool) -> None:
+def serve(with_demo: bool, with_parent: bool) -> None:
     """Run web server and scheduler in the foreground, until Ctrl-C.
 
     Migrates first. Listens on HOST (127.0.0.1) and PORT (8000); gunicorn.conf.py has the other
     settings. When one of the two processes ends by itself, the other is stopped and the status is 1.
     """
+    parent = (
+        os.getppid() if with_parent else None
+    )  # asked before the work below, in which it may end
     environment = _make_environment(with_demo)
     address = Address.from_env(environment)
     environment |= {"HOST": f"[{address.host}]" if address.is_ipv6 else address.host}
@@ -211,6 +220,7 @@ def serve(with_demo: bool) -> None:
         address,
         {"address": address.url} | made,
         f"{text}\n{logins()}\n" if with_demo else text,
+        parent,
     )
 
 
@@ -227,8 +237,14 @@ def _make_environment(with_demo: bool) -> dict[str, str]:
     return environment | {"DATABASE_URL": url}
 
 
-def _watch(children: Children, address: Address, facts: Mapping[str, object], text: str) -> None:
-    """Start the two processes, say when they serve, return when asked to stop.
+def _watch(
+    children: Children,
+    address: Address,
+    facts: Mapping[str, object],
+    text: str,
+    parent: int | None,
+) -> None:
+    """Start the two processes, say when they serve, return when asked to stop or without `parent`.
 
     Raises click.ClickException when one ended by itself or does not serve in time.
     """
@@ -238,7 +254,7 @@ def _watch(children: Children, address: Address, facts: Mapping[str, object], te
     try:
         gunicorn = ["gunicorn", "--config", str(ROOT / "gunicorn.conf.py"), "wsgi:application"]
         children.start("web server", *gunicorn)
-        while not signals.count:
+        while not signals.count and parent in (None, os.getppid()):
             if ended := children.find_ended():
                 raise refused("ended", f"The {ended} has ended by itself; its own words are above.")
             if not ready and (ready := address.is_ready()):

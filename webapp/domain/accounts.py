@@ -8,15 +8,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import bindparam, case, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.db import Tx, make, seconds
 from webapp.domain.model import Account, LedgerEntry, LoginSession, RateLimit, Wallet, table_of
-
-UPSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+from webapp.domain.rows import UPSERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +78,10 @@ def create(tx: Tx, new: Sequence[NewAccount], currency: str, session_lifetime: t
     )
     funded = [account for account in new if account.balance_minor]
     if funded:
-        tx.execute(
-            insert(LedgerEntry),
-            [
-                {
-                    "id": account.ledger_id,
-                    "account_id": account.id,
-                    "kind": "top_up",
-                    "amount_minor": account.balance_minor,
-                    "at": tx.now,
-                }
-                for account in funded
-            ],
-        )
+        _fund(tx, funded)
     signed_in = [account for account in new if account.session_digest]
     if signed_in:
-        tx.execute(
-            insert(LoginSession),
-            [
-                {
-                    "digest": account.session_digest,
-                    "account_id": account.id,
-                    "created_at": tx.now,
-                    "expires_at": tx.now + session_lifetime,
-                }
-                for account in signed_in
-            ],
-        )
+        _sign_in(tx, signed_in, session_lifetime)
     tx.record(
         "accounts_opened",
         accounts=[str(account.id) for account in new],
@@ -116,19 +90,50 @@ def create(tx: Tx, new: Sequence[NewAccount], currency: str, session_lifetime: t
     )
 
 
+def _fund(tx: Tx, funded: Sequence[NewAccount]) -> None:
+    """Say in the ledger where the first balances come from."""
+    rows = [
+        {
+            "id": account.ledger_id,
+            "account_id": account.id,
+            "kind": "top_up",
+            "amount_minor": account.balance_minor,
+            "at": tx.now,
+        }
+        for account in funded
+    ]
+    tx.execute(insert(LedgerEntry), rows)
+
+
+def _sign_in(tx: Tx, signed_in: Sequence[NewAccount], lifetime: timedelta) -> None:
+    """Open the sessions of accounts made in bulk, in one statement."""
+    rows = [
+        {
+            "digest": account.session_digest,
+            "account_id": account.id,
+            "created_at": tx.now,
+            "expires_at": tx.now + lifetime,
+        }
+        for account in signed_in
+    ]
+    tx.execute(insert(LoginSession), rows)
+
+
 def open_session(
     tx: Tx, account_id: uuid.UUID, session_digest: bytes, lifetime: timedelta
 ) -> datetime:
-    """Sign an account in; return when the session expires."""
+    """Sign an account in; return when the session expires.
+
+    Twice is once: it writes no journal, so after a COMMIT without an answer it is simply done again.
+    """
     expires_at = tx.now + lifetime
+    statement = UPSERT[tx.connection.dialect.name](table_of(LoginSession)).values(
+        digest=session_digest, account_id=account_id, created_at=tx.now, expires_at=expires_at
+    )
     tx.execute(
-        insert(LoginSession),
-        {
-            "digest": session_digest,
-            "account_id": account_id,
-            "created_at": tx.now,
-            "expires_at": expires_at,
-        },
+        statement.on_conflict_do_update(
+            index_elements=["digest"], set_={"expires_at": statement.excluded.expires_at}
+        )
     )
     return expires_at
 

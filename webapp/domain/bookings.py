@@ -25,6 +25,7 @@ from webapp.domain.errors import (
     TooLate,
 )
 from webapp.domain.model import Allowance, Booking, Seat, Ticket, table_of
+from webapp.domain.rows import Change
 from webapp.domain.waiting_room import Pass
 
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # no 0/O, 1/I/L
@@ -139,28 +140,24 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
 
 def _count_bought(tx: Tx, held: holds.Held) -> None:
     """Raise what the customer has bought. Only payment raises it, only cancellation lowers it."""
-    counted = tx.execute(
-        _COUNT_BOUGHT,
-        {
-            "performance": held.performance_id,
-            "account": held.account_id,
-            "hold": held.id,
-            "quantity": len(held.seats),
-        },
-    ).one_or_none()
+    counted = _COUNT_BOUGHT.run(
+        tx,
+        performance_id=held.performance_id,
+        account_id=held.account_id,
+        hold=held.id,
+        quantity=len(held.seats),
+    )
     if counted is None:
         raise HoldExpired()
 
 
-_COUNT_BOUGHT = (
-    update(_ALLOWANCE)
-    .where(
-        _ALLOWANCE.c.performance_id == bindparam("performance"),
-        _ALLOWANCE.c.account_id == bindparam("account"),
-        _ALLOWANCE.c.hold_id == bindparam("hold"),
-    )
-    .values(seats_bought=_ALLOWANCE.c.seats_bought + bindparam("quantity"), hold_id=null())
-    .returning(_ALLOWANCE.c.seats_bought)
+_COUNT_BOUGHT = Change(
+    _ALLOWANCE,
+    {"seats_bought": _ALLOWANCE.c.seats_bought + bindparam("quantity"), "hold_id": null()},
+    _ALLOWANCE.c.hold_id == bindparam("hold"),
+)
+_COUNT_RETURNED = Change(
+    _ALLOWANCE, {"seats_bought": _ALLOWANCE.c.seats_bought - bindparam("quantity")}
 )
 
 
@@ -267,38 +264,34 @@ def _with_tickets(tx: Tx, rows: Sequence[Any]) -> list[Booked]:
 # -- cancelling ---------------------------------------------------------------------------------
 
 
-def cancel(tx: Tx, reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID) -> Cancelled:
+def cancel(tx: Tx, booked: Booked, ledger_id: uuid.UUID) -> Cancelled:
     """Undo a booking: tickets void, seats free, money back once.
 
-    Raises NotFound, AlreadyCancelled, TooLate, AlreadyScanned.
+    `booked` comes from `get_own` in a read: whose it is and which tickets it has never changes, and to
+    look that up here would lock the index pages to which everybody's new bookings go. Raises
+    AlreadyCancelled, TooLate, AlreadyScanned.
     """
-    booked = get_own(tx, reference, account_id)
     if booked.cancelled_at is not None:
         raise AlreadyCancelled(cancelled_at=booked.cancelled_at)
     if tx.now >= catalogue.get_rules(tx, booked.performance_id).cancellable_until:
         raise TooLate()
-    tx.execute(
-        update(Allowance)
-        .where(
-            Allowance.performance_id == booked.performance_id, Allowance.account_id == account_id
-        )
-        .values(seats_bought=Allowance.seats_bought - len(booked.tickets))
-    )
-    cancelled = tx.execute(
-        update(_BOOKING)
-        .where(Booking.id == booked.id, Booking.cancelled_at.is_(None))
-        .values(cancelled_at=tx.now)
-        .returning(_BOOKING.c.id)
-    ).one_or_none()
-    if cancelled is None:
+    # The booking before the allowance: nothing but a cancellation locks a booking, and the second of
+    # two must not lower the allowance again.
+    if _CANCEL.run(tx, id=booked.id, now=tx.now) is None:
         raise AlreadyCancelled()
+    _COUNT_RETURNED.run(
+        tx,
+        performance_id=booked.performance_id,
+        account_id=booked.account_id,
+        quantity=len(booked.tickets),
+    )
     voided, freed = _void(tx, booked)
-    wallet.refund(tx, account_id, ledger_id, booked.id, booked.total_minor)
+    wallet.refund(tx, booked.account_id, ledger_id, booked.id, booked.total_minor)
     tx.record(
         "booking_cancelled",
         performance_id=booked.performance_id,
         booking_id=str(booked.id),
-        account_id=str(account_id),
+        account_id=str(booked.account_id),
         ledger_id=str(ledger_id),
         refund_minor=booked.total_minor,
         tickets=[str(ticket_id) for ticket_id in voided],
@@ -307,20 +300,19 @@ def cancel(tx: Tx, reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID) 
     return Cancelled(booked.total_minor, tx.now)
 
 
+_CANCEL = Change(_BOOKING, {"cancelled_at": bindparam("now")}, _BOOKING.c.cancelled_at.is_(None))
+_VOID = Change(
+    _TICKET,
+    {"voided_at": bindparam("now")},
+    _TICKET.c.scanned_at.is_(None),
+    _TICKET.c.voided_at.is_(None),
+)
+
+
 def _void(tx: Tx, booked: Booked) -> tuple[list[uuid.UUID], list[int]]:
     """Void every ticket or refuse, and free exactly their seats; return both."""
-    returned = tx.execute(
-        update(_TICKET)
-        # Not `voided_at IS NULL`: while there are few tickets, PostgreSQL would read the partial
-        # index `uq_ticket_seat` from end to end, and so conflict with everybody who pays.
-        .where(
-            Ticket.booking_id == booked.id,
-            func.coalesce(Ticket.scanned_at, Ticket.voided_at).is_(None),
-        )
-        .values(voided_at=tx.now)
-        .returning(_TICKET.c.id)
-    ).scalars()
-    voided = list(returned)
+    changed = _VOID.run_all(tx, [{"id": ticket.id, "now": tx.now} for ticket in booked.tickets])
+    voided: list[uuid.UUID] = [ticket_id for (ticket_id,) in changed]
     if len(voided) != len(booked.tickets):
         raise AlreadyScanned()
     freed = tx.execute(

@@ -74,9 +74,12 @@ class Rules:
         return "paused" if self.paused_at is not None else "open"
 
     def refuse_joining(self, now: datetime) -> None:
-        """Raise SaleNotOpen or SaleClosed unless the waiting room takes newcomers now."""
+        """Raise SaleNotOpen or SaleClosed unless the waiting room takes newcomers now.
+
+        Where the room is off, whoever joins is inside at once: that must not be before the sale opens.
+        """
         status = self.status(now, sold_out=False)
-        if status == "scheduled":
+        if status == "scheduled" or (status == "prequeue" and self.capacity is None):
             raise SaleNotOpen(sales_open_at=self.sales_open_at)
         if status == "closed":
             raise SaleClosed()

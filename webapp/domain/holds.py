@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, insert, literal, null, or_, select, update
+from sqlalchemy import and_, bindparam, case, insert, null, or_, select, update
 
 from webapp.db import Tx, seconds
-from webapp.domain.accounts import UPSERT
 from webapp.domain.errors import (
     AlreadyBooked,
     HoldExpired,
@@ -30,6 +29,7 @@ from webapp.domain.errors import (
     TooManySeats,
 )
 from webapp.domain.model import Allowance, Booking, Hold, Seat, table_of
+from webapp.domain.rows import UPSERT, Change
 from webapp.domain.waiting_room import Admission
 
 _HOLD = table_of(Hold)
@@ -98,20 +98,7 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
         min(tx.now + seconds(rules.hold_seconds), admission.holds_end_at),
     )
     displaced, freed = _take(tx, held, previous, offers)
-    tx.execute(
-        _INSERT_HOLD,
-        {
-            "id": held.id,
-            "performance_id": held.performance_id,
-            "account_id": held.account_id,
-            "entry_id": held.entry_id,
-            "seats": held.seats,
-            "total_minor": held.total_minor,
-            "currency": held.currency,
-            "placed_at": held.placed_at,
-            "expires_at": held.expires_at,
-        },
-    )
+    tx.execute(_INSERT_HOLD, {name: getattr(held, name) for name in Held.__slots__})
     tx.record(
         "hold_placed",
         performance_id=held.performance_id,
@@ -327,13 +314,14 @@ def expire(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> int:
         .values(ended_at=tx.now, end_reason="expired", swept_at=tx.now)
         .returning(_HOLD.c.id, _HOLD.c.performance_id, _HOLD.c.seats)
     ).all()
-    # No word of `swept_at IS NULL`: it would let PostgreSQL read the index of all that is unswept.
     others = sorted(set(hold_ids) - {row.id for row in closed})
-    tx.execute(
-        update(_HOLD)
-        .where(Hold.id.in_(others), Hold.ended_at.is_not(None))
-        .values(swept_at=tx.now)
-    )
+    if others:
+        # Not `swept_at IS NULL`: it would let PostgreSQL read the index of all that is unswept.
+        tx.execute(
+            update(_HOLD)
+            .where(Hold.id.in_(others), Hold.ended_at.is_not(None))
+            .values(swept_at=tx.now)
+        )
     by_performance: dict[int, list[Any]] = defaultdict(list)
     for row in closed:
         by_performance[row.performance_id].append(row)
@@ -348,36 +336,33 @@ def expire(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> int:
 
 def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | None) -> Held | None:
     """End a hold that has not ended; one past its time ends as expired, whatever the reason given."""
-    late = _HOLD.c.expires_at <= tx.now
-    row = tx.execute(
-        update(_HOLD)
-        .where(Hold.id == hold_id, Hold.ended_at.is_(None))
-        .values(
-            ended_at=tx.now,
-            end_reason=case((late, "expired"), else_=reason),
-            # Typed, because PostgreSQL takes a NULL of no type for text here.
-            replaced_by=case((late, null()), else_=literal(replaced_by, _HOLD.c.replaced_by.type)),
-        )
-        .returning(*(_HOLD.c[name] for name in Held.__slots__))
-    ).one_or_none()
+    row = _CLOSE.run(tx, id=hold_id, now=tx.now, reason=reason, successor=replaced_by)
     return _held(row) if row else None
 
 
 def close_paid(tx: Tx, hold_id: uuid.UUID) -> bool:
     """End a hold as paid if it lives at `tx.now`; return whether it did."""
-    closed = tx.execute(_CLOSE_PAID, {"hold": hold_id, "now": tx.now}).one_or_none()
-    return closed is not None
+    return _CLOSE_PAID.run(tx, id=hold_id, now=tx.now) is not None
 
 
-_CLOSE_PAID = (
-    update(_HOLD)
-    .where(
-        _HOLD.c.id == bindparam("hold"),
-        _HOLD.c.ended_at.is_(None),
-        _HOLD.c.expires_at > bindparam("now"),
-    )
-    .values(ended_at=bindparam("now"), end_reason="paid")
-    .returning(_HOLD.c.id)
+_LATE = _HOLD.c.expires_at <= bindparam("now")
+_REASON = bindparam("reason", type_=_HOLD.c.end_reason.type)
+_SUCCESSOR = bindparam("successor", type_=_HOLD.c.replaced_by.type)
+_CLOSE = Change(
+    _HOLD,
+    {
+        "ended_at": bindparam("now"),
+        "end_reason": case((_LATE, "expired"), else_=_REASON),
+        "replaced_by": case((_LATE, null()), else_=_SUCCESSOR),
+    },
+    _HOLD.c.ended_at.is_(None),
+    returning=Held.__slots__,
+)
+_CLOSE_PAID = Change(
+    _HOLD,
+    {"ended_at": bindparam("now"), "end_reason": "paid"},
+    _HOLD.c.ended_at.is_(None),
+    _HOLD.c.expires_at > bindparam("now"),
 )
 
 

@@ -3,6 +3,44 @@
 Ids are not commit order in general. For two transactions that touched the same row they are: the second
 got the row's lock after the first committed, and drew its id after that. Replaying one seat, hold,
 wallet or entry by id is therefore exact; delivering effects by `id > last` would not be.
+
+One entry per kind and transaction, with lists for the many. Together with `at`, the transaction's
+instant, the facts are enough to make the rows anew (`audit` does so), except for what must not stand
+here: names, addresses, ticket codes. An id is text, an instant is RFC 3339, money is in minor units.
+
+    kind                facts
+    accounts_opened     accounts currency credits
+    wallet_topped_up    account_id ledger_id amount_minor
+    performance_opened  performance_id seat_count blocked
+    sale_paused         performance_id
+    sale_resumed        performance_id
+    queue_joined        performance_id entry_id account_id access_expires_at
+    queue_numbered      performance_id first entries
+    queue_admitted      performance_id entries access_expires_at
+    queue_retired       performance_id entries reason
+    queue_left          performance_id entry_id account_id
+    hold_placed         performance_id hold_id entry_id account_id seats total_minor currency expires_at
+                        holds_end_at displaced replaced replaced_reason freed
+    hold_released       performance_id hold_id reason seats
+    holds_expired       holds freed
+    booking_paid        performance_id booking_id hold_id entry_id account_id ledger_id reference
+                        total_minor currency tickets
+    booking_cancelled   performance_id booking_id account_id ledger_id refund_minor tickets seats
+    ticket_scanned      performance_id ticket_id seat_no
+
+accounts, entries, holds: ids; the entries of `queue_numbered` in the order of their numbers, from `first`.
+credits: [[account_id, ledger_id, amount_minor], …], the wallets that open with money in them.
+access_expires_at: of `queue_joined`, null unless the customer was admitted at once.
+seats: of `hold_placed`, [[seat_no, price_minor], …]; of a release or cancellation, the seat_nos that
+became free by it, which are those that the update returned.
+displaced: {seat_no: hold_id}, the dead holds from which seats were taken; their ends follow, by the sweeper.
+replaced, replaced_reason: the customer's own hold that this one ended, and whether it was still alive
+(`replaced`) or not (`expired`); null if there was none. freed: the seat_nos that it gave up by that.
+freed: of `holds_expired`, {performance_id: [seat_no, …]}, without the seats that others had taken since.
+tickets: of `booking_paid`, [[ticket_id, seat_no, price_minor], …]; of `booking_cancelled`, ids.
+
+What jobs note for themselves (`retired_at` of a stay that has ended, `swept_at`) changes nothing for
+anybody and is not recorded.
 """
 
 from typing import Any

@@ -6,11 +6,14 @@ Choosing decides nothing: the keyed update of `holds.place` does, and who loses 
 """
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from heapq import nsmallest
+from itertools import accumulate, groupby, pairwise
+from math import hypot
 from typing import Any
 
 from sqlalchemy import case, func, select
@@ -61,6 +64,20 @@ class Seatmap:
         grouped = groupby(ordered, key=lambda place: (place.section, place.row))
         return tuple(tuple(row) for _, row in grouped)
 
+    @cached_property
+    def stretches(self) -> tuple["Stretch", ...]:
+        """The rows, cut at the aisles: where a number is skipped, there are no neighbours."""
+        centre = sum(place.x for place in self.places) / max(1, len(self.places))
+        cut: list[list[Place]] = []
+        for row in self.rows:
+            cut.append([row[0]])
+            for before, place in pairwise(row):
+                if place.number == before.number + 1:
+                    cut[-1].append(place)
+                else:
+                    cut.append([place])
+        return tuple(Stretch(tuple(places), centre) for places in cut)
+
     def get_places(self, labels: Iterable[str]) -> list[Place]:
         """Return the places of `labels`, sorted by seat_no; raise SeatUnknown naming the strangers."""
         labels = list(labels)
@@ -105,6 +122,37 @@ def is_sold_out(states: str) -> bool:
 # -- best available -----------------------------------------------------------------------------
 
 
+class Stretch:
+    """Adjacent seats of one row, and what choosing among them needs, worked out once per hall."""
+
+    def __init__(self, places: tuple[Place, ...], centre: float) -> None:
+        self.places = places
+        self.section = places[0].section
+        self._levels = {place.price_level for place in places}
+        # How far a seat is from the best there is, before the middle of the stage; summed up from
+        # the left, so that a group's mean takes one subtraction.
+        away = [place.y + abs(place.x - centre) / 2 for place in places]
+        self._away = [0.0, *accumulate(away)]
+        self.middle = away.index(min(away))
+
+    def states(self, states: str, price_level: str | None = None) -> str:
+        """Return these seats' states; those of another price level count as blocked."""
+        mine = "".join([states[place.seat_no] for place in self.places])
+        if price_level is None or self._levels == {price_level}:
+            return mine
+        if price_level not in self._levels:
+            return BLOCKED * len(mine)
+        levels = (place.price_level for place in self.places)
+        return "".join(
+            state if level == price_level else BLOCKED
+            for state, level in zip(mine, levels, strict=True)
+        )
+
+    def distance(self, start: int, end: int) -> float:
+        """Return how far the seats from `start` up to `end` are from the best, on average."""
+        return (self._away[end] - self._away[start]) / (end - start)
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A group of free seats and how close they are: `row` (adjacent), `near` (one section) or `apart`."""
@@ -121,6 +169,7 @@ def choose(
     *,
     price_level: str | None = None,
     section: str | None = None,
+    spread: int = CHOICES_KEPT,
 ) -> Choice:
     """Choose good free seats for a party.
 
@@ -128,76 +177,68 @@ def choose(
     2. Else nearest together within one section.
     3. Else across sections; `together` says which of the three it is.
 
-    Of the best few dozen groups a random one is taken, so that a crowd spreads. Raises NotEnoughSeats.
+    Of the `spread` best groups a random one is taken, so that a crowd spreads. Raises NotEnoughSeats.
     """
-
-    def wanted(place: Place) -> bool:
-        return (
-            states[place.seat_no] == FREE
-            and (price_level is None or place.price_level == price_level)
-            and (section is None or place.section == section)
-        )
-
-    centre = (
-        sum(place.x for place in seatmap.places) / len(seatmap.places) if seatmap.places else 0.0
-    )
-    free = [place for place in seatmap.places if wanted(place)]
-    if quantity > len(free):
-        raise NotEnoughSeats(free=len(free))
-    adjacent = [
-        (alone, _distance(group, centre), group)
-        for row in seatmap.rows
-        for run in _runs(row, wanted)
-        for group, alone in _windows(run, quantity)
+    stretches = [
+        (stretch, stretch.states(states, price_level))
+        for stretch in seatmap.stretches
+        if section is None or stretch.section == section
     ]
-    if adjacent:
-        fewest = min(alone for alone, _, _ in adjacent)
-        ranked = sorted((d, g[0].seat_no, g) for alone, d, g in adjacent if alone == fewest)
-        return Choice(rng.choice(ranked[:CHOICES_KEPT])[2], "row")
-    return _scattered(free, quantity, centre, rng)
+    free = sum(mine.count(FREE) for _, mine in stretches)
+    if quantity > free:
+        raise NotEnoughSeats(free=free)
+    adjacent = [
+        (alone, stretch.distance(start, start + quantity), place_in_hall, start)
+        for place_in_hall, (stretch, mine) in enumerate(stretches)
+        for start, alone in _windows(mine, quantity, stretch.middle)
+    ]
+    if not adjacent:
+        return _scattered(stretches, quantity, rng, spread)
+    fewest = min(alone for alone, *_ in adjacent)
+    best = nsmallest(spread, (group for group in adjacent if group[0] == fewest))
+    *_, place_in_hall, start = rng.choice(best)
+    return Choice(stretches[place_in_hall][0].places[start : start + quantity], "row")
 
 
-def _scattered(free: list[Place], quantity: int, centre: float, rng: random.Random) -> Choice:
-    sections: dict[str, list[Place]] = defaultdict(list)
-    for place in free:
-        sections[place.section].append(place)
+def _windows(states: str, quantity: int, middle: int) -> Iterator[tuple[int, int]]:
+    """Yield where groups of neighbours could start, and how many single seats each would leave.
+
+    In each free run the one nearest the middle, others side by side from there, and one at each end:
+    groups that overlap would send a crowd to the same few seats. Those at the ends leave no single
+    seat whenever any group could.
+    """
+    for run in _FREE_RUN.finditer(states):
+        first, last = run.start(), run.end() - quantity
+        if last < first:
+            continue
+        best = min(max(first, middle - quantity // 2), last)
+        side_by_side = range(first + (best - first) % quantity, last + 1, quantity)
+        for start in {first, *side_by_side, last}:
+            yield start, (start - first == 1) + (last - start == 1)
+
+
+_FREE_RUN = re.compile(f"{FREE}+")
+
+
+def _scattered(
+    stretches: Sequence[tuple[Stretch, str]], quantity: int, rng: random.Random, spread: int
+) -> Choice:
+    """Choose the nearest to one of the best seats: in one section that has room, else anywhere."""
+    sections: dict[str, list[tuple[float, Place]]] = defaultdict(list)
+    for stretch, mine in stretches:
+        for at, (place, state) in enumerate(zip(stretch.places, mine, strict=True)):
+            if state == FREE:
+                sections[stretch.section].append((stretch.distance(at, at + 1), place))
     roomy = [places for places in sections.values() if len(places) >= quantity]
-    pool = rng.choice(roomy) if roomy else free
-    # The anchor is random among the best, its neighbours are the nearest: few seats are left here, so
-    # a crowd that all took the best anchor would fight for it.
-    anchors = sorted(pool, key=lambda place: _distance((place,), centre))[:CHOICES_KEPT]
-    anchor = rng.choice(anchors)
-    nearest = sorted(pool, key=lambda p: ((p.x - anchor.x) ** 2 + (p.y - anchor.y) ** 2, p.seat_no))
-    group = tuple(sorted(nearest[:quantity], key=lambda place: place.seat_no))
+    pool = rng.choice(roomy) if roomy else [one for places in sections.values() for one in places]
+    _, anchor = rng.choice(nsmallest(spread, pool, key=lambda one: one[0]))
+    nearest = nsmallest(
+        quantity,
+        (place for _, place in pool),
+        key=lambda place: (hypot(place.x - anchor.x, place.y - anchor.y), place.seat_no),
+    )
+    group = tuple(sorted(nearest, key=lambda place: place.seat_no))
     return Choice(group, "near" if roomy else "apart")
-
-
-def _runs(row: Sequence[Place], wanted: Any) -> Iterator[list[Place]]:
-    """Yield the stretches of adjacent wanted seats; a gap in the numbers is an aisle."""
-    run: list[Place] = []
-    for place in row:
-        if run and place.number != run[-1].number + 1:
-            yield run
-            run = []
-        if wanted(place):
-            run.append(place)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
-
-
-def _windows(run: list[Place], quantity: int) -> Iterator[tuple[tuple[Place, ...], int]]:
-    """Yield each group of `quantity` neighbours in a run and how many single seats it leaves alone."""
-    for start in range(len(run) - quantity + 1):
-        left, right = start, len(run) - start - quantity
-        yield tuple(run[start : start + quantity]), (left == 1) + (right == 1)
-
-
-def _distance(group: Sequence[Place], centre: float) -> float:
-    """How far a group is from the best seat there is: before the middle of the stage."""
-    return sum(place.y + abs(place.x - centre) / 2 for place in group) / len(group)
 
 
 def single_seats_left(seatmap: Seatmap, states: str, chosen: Iterable[Place]) -> list[Place]:
@@ -206,18 +247,18 @@ def single_seats_left(seatmap: Seatmap, states: str, chosen: Iterable[Place]) ->
     A seat that was alone before is nobody's fault.
     """
     taken = {place.seat_no for place in chosen}
-    rows = {(place.section, place.row) for place in chosen}
     alone: list[Place] = []
-    for row in seatmap.rows:
-        if (row[0].section, row[0].row) not in rows:
+    for stretch in seatmap.stretches:
+        if taken.isdisjoint(place.seat_no for place in stretch.places):
             continue
-        for run in _runs(row, lambda place: states[place.seat_no] == FREE):
-            if len(run) < 2:
-                continue
-            left = [
-                rest
-                for rest in _runs(run, lambda place: place.seat_no not in taken)
-                if len(rest) == 1
-            ]
-            alone += [rest[0] for rest in left]
+        before = stretch.states(states)
+        after = "".join(
+            HELD if place.seat_no in taken else state
+            for place, state in zip(stretch.places, before, strict=True)
+        )
+        for run in _FREE_RUN.finditer(after):
+            at = run.start()
+            neighbours = before[max(0, at - 1) : at] + before[at + 1 : at + 2]
+            if run.end() - at == 1 and FREE in neighbours:
+                alone.append(stretch.places[at])
     return alone

@@ -33,7 +33,9 @@ def scan(tx: Tx, performance_id: int, code: str) -> Scan:
         .where(
             Ticket.code == code,
             Ticket.performance_id == performance_id,
-            func.coalesce(Ticket.scanned_at, Ticket.voided_at).is_(None),  # as in bookings.cancel
+            func.coalesce(Ticket.scanned_at, Ticket.voided_at).is_(
+                None
+            ),  # or a partial index would do
         )
         .values(scanned_at=tx.now)
         .returning(_TICKET.c.id, _TICKET.c.seat_no, _TICKET.c.booking_id)

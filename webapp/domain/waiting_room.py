@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, func, insert, or_, select, update
 
@@ -23,6 +24,7 @@ from webapp.domain import catalogue
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import NotAdmitted, SaleClosed, SalePaused, TurnOver
 from webapp.domain.model import Allowance, Hold, QueueEntry, RoomProgress, table_of
+from webapp.domain.rows import Change
 
 NUMBERED_PER_BATCH = 2_000
 RATE_WINDOW_SECONDS = 60
@@ -215,44 +217,31 @@ def end(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, reason: str) -> bool
     A paid stay stays on the lists until the usher's next round: taking it off would write to index
     pages that all the others who pay are reading.
     """
-    ended = tx.execute(
-        _END_PAID if reason == "paid" else _END,
-        {"entry": entry_id, "account": account_id, "now": tx.now, "reason": reason},
-    ).one_or_none()
-    return ended is not None
+    change = _END_PAID if reason == "paid" else _END
+    return change.run(tx, id=entry_id, account=account_id, now=tx.now, reason=reason) is not None
 
 
-_END_PAID = (
-    update(_ENTRY)
-    .where(
-        _ENTRY.c.id == bindparam("entry"),
-        _ENTRY.c.account_id == bindparam("account"),
-        _ENTRY.c.ended_at.is_(None),
-    )
-    .values(ended_at=bindparam("now"), end_reason=bindparam("reason"))
-    .returning(_ENTRY.c.id)
-)
-_END = _END_PAID.values(retired_at=bindparam("now"))
+_ENDED: dict[str, Any] = {"ended_at": bindparam("now"), "end_reason": bindparam("reason")}
+_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.ended_at.is_(None))
+_END_PAID = Change(_ENTRY, _ENDED, *_GOES_ON)
+_END = Change(_ENTRY, _ENDED | {"retired_at": bindparam("now")}, *_GOES_ON)
 
 
 # -- being inside -------------------------------------------------------------------------------
 
-_ENTER = (
-    update(_ENTRY)
-    .where(
-        _ENTRY.c.id == bindparam("entry"),
-        _ENTRY.c.account_id == bindparam("account"),
-        _ENTRY.c.ended_at.is_(None),
-        _ENTRY.c.access_expires_at > bindparam("now"),
-    )
-    .values(
-        holds_end_at=case(
+_FIRST_END = bindparam("first_end", type_=_ENTRY.c.holds_end_at.type)
+_ENTER = Change(
+    _ENTRY,
+    {
+        "holds_end_at": case(
             (_ENTRY.c.holds_end_at.is_not(None), _ENTRY.c.holds_end_at),
-            (_ENTRY.c.access_expires_at > bindparam("first_end"), _ENTRY.c.access_expires_at),
-            else_=bindparam("first_end", type_=_ENTRY.c.holds_end_at.type),
+            (_ENTRY.c.access_expires_at > _FIRST_END, _ENTRY.c.access_expires_at),
+            else_=_FIRST_END,
         )
-    )
-    .returning(_ENTRY.c.holds_end_at)
+    },
+    *_GOES_ON,
+    _ENTRY.c.access_expires_at > bindparam("now"),
+    returning=["holds_end_at"],
 )
 
 
@@ -267,17 +256,16 @@ def enter(tx: Tx, admitted: Pass) -> Admission:
         raise SaleClosed()
     if rules.paused_at is not None:
         raise SalePaused()
-    holds_end_at = tx.execute(
-        _ENTER,
-        {
-            "entry": admitted.entry_id,
-            "account": admitted.account_id,
-            "now": tx.now,
-            "first_end": tx.now + seconds(rules.hold_seconds),
-        },
-    ).scalar_one_or_none()
-    if holds_end_at is None:
+    row = _ENTER.run(
+        tx,
+        id=admitted.entry_id,
+        account=admitted.account_id,
+        now=tx.now,
+        first_end=tx.now + seconds(rules.hold_seconds),
+    )
+    if row is None:
         raise NotAdmitted()
+    [holds_end_at] = row
     return Admission(admitted.entry_id, admitted.account_id, holds_end_at, rules)
 
 

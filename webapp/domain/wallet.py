@@ -4,22 +4,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select
 
 from webapp.db import Tx, make
 from webapp.domain.errors import InsufficientFunds, NotFound
 from webapp.domain.model import Account, LedgerEntry, Wallet, table_of
+from webapp.domain.rows import Change
 
 _WALLET = table_of(Wallet)
-_MOVE = (
-    update(_WALLET)
-    .where(
-        _WALLET.c.account_id == bindparam("account"),
-        _WALLET.c.balance_minor + bindparam("amount") >= 0,
-    )
-    .values(balance_minor=_WALLET.c.balance_minor + bindparam("amount"))
-    .returning(_WALLET.c.balance_minor, _WALLET.c.currency)
-)
 _LEDGER = insert(table_of(LedgerEntry))
 
 
@@ -115,7 +107,7 @@ def _move(
     amount_minor: int,
     booking_id: uuid.UUID | None,
 ) -> Balance:
-    row = tx.execute(_MOVE, {"account": account_id, "amount": amount_minor}).one_or_none()
+    row = _MOVE.run(tx, account_id=account_id, amount=amount_minor)
     if row is None:
         raise InsufficientFunds(short_minor=-amount_minor - get(tx, account_id).balance_minor)
     tx.execute(
@@ -130,3 +122,11 @@ def _move(
         },
     )
     return make(Balance, row)
+
+
+_MOVE = Change(
+    _WALLET,
+    {"balance_minor": _WALLET.c.balance_minor + bindparam("amount")},
+    _WALLET.c.balance_minor + bindparam("amount") >= 0,
+    returning=Balance.__slots__,
+)

@@ -5,16 +5,17 @@ witnesses of its transactions. It decides nothing itself.
 """
 
 import hashlib
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from webapp.db import Tx, new_id
+from webapp.db import Busy, Tx, new_id
 from webapp.domain import bookings, holds, idempotency, seatmap, tickets, waiting_room, wallet
-from webapp.domain.bookings import Payment
-from webapp.domain.catalogue import Sale
+from webapp.domain.bookings import Booked, Payment
+from webapp.domain.catalogue import Rules, Sale
 from webapp.domain.errors import (
     LeavesSingleSeat,
     NotEnoughSeats,
@@ -32,8 +33,8 @@ from webapp.web.house import House
 
 T = TypeVar("T")
 
-BEST_AVAILABLE_TRIES = 12
 CHOICE_MAX_AGE_SECONDS = 0.25
+SPREAD_DOUBLINGS_MAX = 10
 STAY_CONSTRAINT = "uq_queue_entry_stay"
 
 
@@ -56,15 +57,8 @@ class Placed:
 
 
 def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay, bool]:
-    """Put a customer into the waiting room; return the stay and whether it is new.
-
-    Schedule and sold-out come from snapshots: joining reads nothing that the usher writes.
-    """
-    sale = house.sales.get(performance_id)
-    sale.rules.refuse_joining(house.db.clock.now())
-    if house.availability.get(performance_id).sold_out:
-        raise SoldOut()
-    rules = sale.rules
+    """Put a customer into the waiting room; return the stay and whether it is new."""
+    rules = refuse_joining(house, performance_id)
     arrival = Arrival(
         new_id(),
         performance_id,
@@ -74,6 +68,19 @@ def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay
     return house.db.transact(
         waiting_room.join, arrival, instead={STAY_CONSTRAINT: waiting_room.rejoin}
     )
+
+
+def refuse_joining(house: House, performance_id: int) -> Rules:
+    """Return a sale's rules if it takes newcomers; raise NotFound, SaleNotOpen, SaleClosed, SoldOut.
+
+    From snapshots: joining reads nothing that the usher writes, and the crowd before a sold-out house
+    costs the database nothing.
+    """
+    rules = house.sales.get(performance_id).rules
+    rules.refuse_joining(house.db.clock.now())
+    if house.availability.get(performance_id).sold_out:
+        raise SoldOut()
+    return rules
 
 
 def leave(
@@ -165,30 +172,28 @@ def _place_best(
 
     Losing the race for a group is no conflict retry. Only a fresh read may say that there are too few.
     """
-    max_age = CHOICE_MAX_AGE_SECONDS
-    last_loss: SeatsTaken | None = None
-    for _ in range(BEST_AVAILABLE_TRIES):
-        states = _states_for(house, admitted, max_age)
+    max_age, lost = CHOICE_MAX_AGE_SECONDS, 0
+    deadline = time.monotonic() + house.config.transaction_seconds
+    while time.monotonic() < deadline:
         try:
             choice = seatmap.choose(
                 house.seatmap_of(sale),
-                states,
+                _states_for(house, admitted, max_age),
                 wish.quantity,
                 house.rng,
                 price_level=wish.price_level,
                 section=wish.section,
+                # Whoever loses steps further out of the crowd.
+                spread=seatmap.CHOICES_KEPT << min(lost, SPREAD_DOUBLINGS_MAX),
             )
+            return decide(_offers(sale, choice.places), choice.together)
+        except SeatsTaken:
+            lost += 1
         except NotEnoughSeats:
             if max_age == 0:
                 raise
-            max_age = 0
-            continue
-        try:
-            return decide(_offers(sale, choice.places), choice.together)
-        except SeatsTaken as loss:
-            max_age, last_loss = 0, loss
-    assert last_loss is not None
-    raise last_loss
+        max_age = 0
+    raise Busy("best available")
 
 
 def _states_for(house: House, admitted: Pass, max_age_seconds: float) -> str:
@@ -283,11 +288,12 @@ def _pay(hall: Seatmap, admitted: Pass, payment: Payment, tx: Tx) -> Answer:
 
 def cancel(house: House, request: idempotency.Request, reference: str) -> Answer:
     """Cancel the customer's own booking; raise the refusals of `bookings.cancel`."""
-    return keyed(house, request, partial(_cancel, reference, request.account_id, new_id()))
+    booked = house.db.read(bookings.get_own, reference, request.account_id)
+    return keyed(house, request, partial(_cancel, booked, new_id()))
 
 
-def _cancel(reference: str, account_id: uuid.UUID, ledger_id: uuid.UUID, tx: Tx) -> Answer:
-    cancelled = bookings.cancel(tx, reference, account_id, ledger_id)
+def _cancel(booked: Booked, ledger_id: uuid.UUID, tx: Tx) -> Answer:
+    cancelled = bookings.cancel(tx, booked, ledger_id)
     body = {"refund_minor": cancelled.refund_minor, "cancelled_at": cancelled.cancelled_at}
     return Answer(201, shapes.jsonable(body))
 

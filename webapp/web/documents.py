@@ -24,6 +24,7 @@ from webapp.web import phrases
 from webapp.web.house import House
 
 _QR_MM = 50.0
+# Neither is embedded: every viewer has both, and a ticket stays at 4 KB.
 _LATIN, _KOREAN = "Helvetica", "HYGothic-Medium"
 pdfmetrics.registerFont(UnicodeCIDFont(_KOREAN))
 

@@ -67,8 +67,8 @@ def faults(refusal: Refusal | Rejected | None, sentences: dict[str, str]) -> lis
 def local_path(text: str | None) -> str | None:
     """Return `text` if it is an address of this site, else None.
 
-    Browsers drop tabs and line ends from addresses and read a backslash as a slash, so neither is let
-    through: `/\\evil.example` and `/<tab>/evil.example` lead away.
+    Browsers drop tabs and line ends from addresses and read a backslash as a slash, so neither is
+    let through: `/\\evil.example` and `/<tab>/evil.example` lead away.
     """
     if not text or len(text) > NEXT_LENGTH_MAX or not text.startswith("/"):
         return None

@@ -1,7 +1,7 @@
-"""Who is asking, and may they: one of five guards stands before every route.
+"""Who is asking, and may they: one of four guards stands before every route.
 
-`public`, `customer` (signed in), `admitted` (with an access token), `organiser`, `door`. A route without a
-guard does not start: `create_app` refuses it, and a test enumerates them.
+`public`, `customer` (signed in), `organiser`, `door`. A route without a guard does not start: `create_app`
+refuses it, and a test enumerates them. Waiting and access tokens are `get_claims`' matter.
 """
 
 import re
@@ -47,23 +47,6 @@ def organiser(view: View) -> View:
 def door(view: View) -> View:
     """Somebody who stands at the door."""
     return _require(view, "door", "door")
-
-
-def admitted(view: View) -> View:
-    """Somebody who is signed in and shows an access token of the performance in the path.
-
-    Without an Idempotency-Key nothing needs the database before the token, so a bad one is turned away
-    before any statement: in other houses three quarters of all requests were such.
-    """
-    signed_in = customer(view)
-
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        if session_token() and "Idempotency-Key" not in request.headers:
-            get_claims("access", kwargs["performance_id"])
-        return signed_in(*args, **kwargs)
-
-    return cast(View, _guarded(guarded, "admitted"))
 
 
 def _require(view: View, name: str, role: str | None) -> View:

@@ -17,7 +17,7 @@ from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Sale
 from webapp.domain.seatmap import Seatmap
 from webapp.domain.waiting_room import Room
-from webapp.web import shapes
+from webapp.web import seat_shapes, shapes
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.tokens import Tokens
@@ -90,7 +90,7 @@ class House:
         return self.seatmaps.get(sale.rules.seatmap_id)
 
     def _draw(self, seatmap_id: int) -> bytes:
-        return shapes.dumps(shapes.seatmap(self.seatmaps.get(seatmap_id))).encode()
+        return shapes.dumps(seat_shapes.seatmap(self.seatmaps.get(seatmap_id))).encode()
 
     def states_at(self, performance_id: int, version: str) -> str | None:
         """Return the states that had this version, if it is one of the last few seen here."""

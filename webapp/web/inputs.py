@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from flask import Flask, request
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -35,9 +36,16 @@ EMAIL_PATTERN = r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@.\x00-\x1f\x7f]+(\.[^\s@.\x00-
 
 Model = TypeVar("Model", bound=BaseModel)
 
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+# Lowered before it is measured: a letter may become two.
 Email = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, to_lower=True, max_length=254, pattern=EMAIL_PATTERN),
+    BeforeValidator(_lower),
+    StringConstraints(max_length=254, pattern=EMAIL_PATTERN),
 ]
 Name = Annotated[
     str,

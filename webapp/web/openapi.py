@@ -7,51 +7,23 @@ Promises:
 2. Every refusal that an operation may give is named in its document, under its status.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
-from webapp.domain.errors import Refusal
-from webapp.web import failures, guards
-from webapp.web.tokens import Kind
+from webapp.web import guards
+from webapp.web.contract import BASE, PARAMETER, Operation, status_of, title_of
 
-BASE = "/api/v1"
 VERSION = "1.0"  # of the contract, not of the program
 _REF = "#/components/schemas/{model}"
-_PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _PATH_SCHEMAS = {
     "int": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
     "uuid": {"type": "string", "format": "uuid"},
     "": {"type": "string"},
 }
 
-# The web's own refusals; the domain's are found by their classes.
-STATUSES: dict[str, int] = {
-    "malformed": 400,
-    "idempotency_key_missing": 400,
-    "idempotency_key_refused": 400,
-    "bad_credentials": 401,
-    "session_missing": 401,
-    "session_invalid": 401,
-    "session_expired": 401,
-    "token_missing": 401,
-    "token_malformed": 401,
-    "token_invalid": 401,
-    "token_expired": 401,
-    "token_wrong_performance": 403,
-    "token_wrong_customer": 403,
-    "role_missing": 403,
-    "too_large": 413,
-    "poll_too_soon": 429,
-    "busy": 503,
-    "outcome_unknown": 503,
-}
-_SESSION = ("session_missing", "session_invalid", "session_expired")
-_TOKEN = ("token_missing", "token_malformed", "token_invalid")
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "Why not (RFC 9457). Facts about the refusal are further members.",
@@ -89,77 +61,6 @@ _PROBLEM: dict[str, Any] = {
         for name in ("sales_open_at", "cancelled_at", "scanned_at")
     },
 }
-
-
-def refusals(family: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
-    """Yield every refusal of the domain."""
-    for leaf in family.__subclasses__():
-        yield leaf
-        yield from refusals(leaf)
-
-
-def status_of(code: str) -> int:
-    """Return the HTTP status of a refusal's code."""
-    return STATUSES.get(code) or next(leaf.status for leaf in refusals() if leaf.code == code)
-
-
-def title_of(code: str) -> str:
-    """Return what people read for a code."""
-    return failures.TITLES.get(code) or next(
-        str(leaf.__doc__).splitlines()[0] for leaf in refusals() if leaf.code == code
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One call of the API: everything its route and its document are made of.
-
-    `key` says what an Idempotency-Key does: it is required, kept, only checked, or refused.
-    """
-
-    method: Literal["get", "post", "delete"]
-    rule: str
-    view: Callable[..., Any]
-    guard: Callable[[Any], Any]
-    answers: Mapping[int, Any]  # status → a shape, a media type, or None for no content
-    codes: Sequence[str] = ()  # beyond those that follow from the other fields
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    token: Kind | None = None
-    token_may_be_over: bool = False
-    key: Literal["required", "kept", "checked", "refused", ""] = ""
-    headers: Sequence[str] = ()  # beyond those that every answer has
-
-    @property
-    def path(self) -> str:
-        """The path as OpenAPI writes it."""
-        return _PARAMETER.sub(r"{\2}", self.rule)
-
-    def refused_with(self) -> list[str]:
-        """Return every code that this operation may refuse with."""
-        codes = list(self.codes)
-        if self.guard is not guards.public:
-            codes += _SESSION
-        if self.guard is guards.door:
-            codes.append("role_missing")
-        if self.token:
-            codes += (*_TOKEN, "token_wrong_customer")
-            if not self.token_may_be_over:
-                codes.append("token_expired")
-        if self.body:
-            codes += ("malformed", "too_large")
-        if self.body or self.query or self.key in ("required", "kept", "checked"):
-            codes.append("invalid")
-        if self.key == "required":
-            codes.append("idempotency_key_missing")
-        if self.key in ("required", "kept"):
-            codes.append("idempotency_key_reused")
-        if self.key == "refused":
-            codes.append("idempotency_key_refused")
-        codes.append("busy")
-        if self.method != "get" and not self.rule.startswith("/sessions"):
-            codes.append("outcome_unknown")  # signing in and out is simply done again
-        return codes
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -220,7 +121,7 @@ def _operation(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
 
 
 def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
-    for kind, name in _PARAMETER.findall(operation.rule):
+    for kind, name in PARAMETER.findall(operation.rule):
         yield {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS[kind]}
     properties = operation.query.model_json_schema()["properties"] if operation.query else {}
     for name, schema in properties.items():
@@ -238,7 +139,7 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
 
 def _answer(shape: Any, schemas: Mapping[Any, Any], operation: Operation) -> dict[str, Any]:
     names = [*operation.headers]
-    if operation.key in ("required", "kept"):
+    if operation.keeps:
         names.append("Idempotent-Replayed")
     made: dict[str, Any] = {
         "headers": {name: {"schema": {"type": "string"}} for name in ("X-Request-Id", *names)}
@@ -254,6 +155,9 @@ def _refused(operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in operation.refused_with():
         by_status[status_of(code)].append(code)
+    header = {
+        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    }
     return {
         str(status): {
             "description": " ".join(title_of(code) for code in codes),
@@ -266,5 +170,6 @@ def _refused(operation: Operation) -> dict[str, Any]:
                 }
             },
         }
+        | (header if status in (429, 503) else {})
         for status, codes in sorted(by_status.items())
     }

@@ -110,7 +110,7 @@ def money(amount_minor: int, currency: str) -> str:
 
 
 def parse_money(text: str, currency: str) -> int | None:
-    """Read an amount as people write it (`12,000`, `12.50`), in minor units; None if it is not one."""
+    """Read an amount as people write it (`12,000`, `12.50`) in minor units; None if it is none."""
     decimals = _DECIMALS.get(currency, _DECIMALS_USUAL)
     whole, _, fraction = text.strip().replace(",", "").partition(".")
     if len(fraction) > decimals or len(whole) > 15:

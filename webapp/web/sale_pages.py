@@ -3,8 +3,8 @@
 Promises:
 
 1. The performance's page leads everybody to their own next step, signed in or not.
-2. The waiting page needs no script: it comes back by itself when the server said to. The waiting token
-   is in a cookie that no script and no other path sees, never in a page or an address.
+2. The waiting page needs no script: it comes back by itself when the server said to. The waiting
+   token is in a cookie that no script and no other path sees, never in a page or an address.
 3. `ahead` never grows, whichever process answers: the token remembers the lowest.
 """
 
@@ -82,8 +82,8 @@ def leave(performance_id: int) -> Response:
 def _find_place(performance_id: int) -> dict[str, Any] | None:
     """Return the queue object of the customer's stay; None without one.
 
-    The cookie's token answers without a query. Without it, or when its stay has ended, the row of the
-    present stay does. Raises TurnOver with the reason when that is known, SoldOut, SaleClosed.
+    The cookie's token answers without a query. Without it, or when its stay has ended, the row of
+    the present stay does. Raises TurnOver with the reason when that is known, SoldOut, SaleClosed.
     """
     over: TurnOver | None = None
     token = request.cookies.get(WAITING_COOKIE, "")

@@ -3,8 +3,8 @@
 Promises:
 
 1. Only who is inside sees the choice; everybody else is led to where they stand.
-2. A hall of any size comes in bounded pages: a section, then at most about `SEATS_SHOWN` seats of whole
-   rows.
+2. A hall of any size comes in bounded pages: a section, then at most about `SEATS_SHOWN` seats of
+   whole rows.
 3. A refused choice comes back with what was chosen, the reason, the next step and the right status.
 """
 

@@ -5,7 +5,6 @@ generated from it, so that neither can drift from what is answered.
 """
 
 import json
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -14,7 +13,6 @@ from typing import Any, Generic, Literal, NotRequired, TypeVar, cast
 from flask.json.provider import DefaultJSONProvider
 from typing_extensions import TypedDict
 
-from webapp.domain import seatmap as seats
 from webapp.domain.bookings import Booked, TicketFacts
 from webapp.domain.catalogue import Listing, Sale
 from webapp.domain.holds import Held
@@ -22,17 +20,11 @@ from webapp.domain.seatmap import Place
 from webapp.domain.seatmap import Seatmap as Hall
 from webapp.domain.wallet import Balance, Movement
 from webapp.web.failures import plain
+from webapp.web.seat_shapes import PricedSeat, Seat, priced_seat, seat
 
 T = TypeVar("T")
 
 SaleStatus = Literal["scheduled", "prequeue", "open", "paused", "sold_out", "closed"]
-SeatState = Literal["free", "held", "sold", "blocked"]
-STATES: dict[str, SeatState] = {
-    seats.FREE: "free",
-    seats.HELD: "held",
-    seats.SOLD: "sold",
-    seats.BLOCKED: "blocked",
-}
 
 
 class Json(DefaultJSONProvider):
@@ -223,171 +215,6 @@ def performance(sale: Sale, status: str) -> Performance:
         "seatmap_version": sale.seatmap_version,
         "seat_count": sale.seat_count,
     }
-
-
-# -- seats --------------------------------------------------------------------------------------
-
-
-class Seat(TypedDict):
-    """Where a seat is. `seat` is the name by which every call knows it."""
-
-    seat: str
-    section: str
-    row: str
-    number: int
-
-
-class PricedSeat(Seat):
-    """A seat and what it costs."""
-
-    price_level: str
-    price_minor: int
-
-
-class ListedSeat(PricedSeat):
-    """A seat, what it costs and whether it can be had."""
-
-    status: SeatState
-
-
-class DrawnSeat(Seat):
-    """A seat on the map, in the geometry's units."""
-
-    x: int
-    y: int
-    price_level: str
-    accessible: bool
-
-
-class Section(TypedDict):
-    """A section on the map."""
-
-    code: str
-    name: str
-    y: int
-    height: int
-    seats: int
-
-
-class Row(TypedDict):
-    """A row of a section and how many seats it has."""
-
-    section: str
-    row: str
-    seats: int
-
-
-class Stage(TypedDict):
-    """Where the stage is."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-class Seatmap(TypedDict):
-    """One version of a hall; its seats' order is that of `states` in the availability."""
-
-    seatmap_version: str
-    name: str
-    width: int
-    height: int
-    stage: Stage
-    sections: list[Section]
-    rows: list[Row]
-    seats: list[DrawnSeat]
-
-
-class Availability(TypedDict):
-    """Every seat's state at one moment: all `states`, or the `changes` since a version."""
-
-    seatmap_version: str
-    version: str
-    as_of: datetime
-    free: int
-    held: int
-    sold: int
-    blocked: int
-    states: NotRequired[str]
-    changes: NotRequired[dict[str, Literal["f", "h", "s", "b"]]]
-
-
-def seat(place: Place) -> Seat:
-    """Where a seat is, without what it costs or who has it."""
-    return {
-        "seat": place.label,
-        "section": place.section,
-        "row": place.row,
-        "number": place.number,
-    }
-
-
-def priced_seat(place: Place, price_minor: int) -> PricedSeat:
-    """A seat and what it costs."""
-    return {**seat(place), "price_level": place.price_level, "price_minor": price_minor}
-
-
-def seatmap(hall: Hall) -> Seatmap:
-    """A hall, to be drawn."""
-    drawn: list[DrawnSeat] = [
-        {
-            **seat(place),
-            "x": place.x,
-            "y": place.y,
-            "price_level": place.price_level,
-            "accessible": place.accessible,
-        }
-        for place in hall.places
-    ]
-    return {
-        "seatmap_version": hall.version,
-        "name": hall.name,
-        "width": hall.geometry["width"],
-        "height": hall.geometry["height"],
-        "stage": hall.geometry["stage"],
-        "sections": hall.geometry["sections"],
-        "rows": [
-            {"section": row[0].section, "row": row[0].row, "seats": len(row)} for row in hall.rows
-        ],
-        "seats": drawn,
-    }
-
-
-def availability(
-    seatmap_version: str, version: str, as_of: datetime, states: str, before: str | None
-) -> Availability:
-    """The states of all seats, or what changed since `before` where that is shorter."""
-    shape: Availability = {
-        "seatmap_version": seatmap_version,
-        "version": version,
-        "as_of": as_of,
-        "free": states.count(seats.FREE),
-        "held": states.count(seats.HELD),
-        "sold": states.count(seats.SOLD),
-        "blocked": states.count(seats.BLOCKED),
-    }
-    changed = changes(before, states) if before is not None else None
-    if changed is not None and len(json.dumps(changed)) < len(states):
-        shape["changes"] = cast(dict[str, Literal["f", "h", "s", "b"]], changed)
-    else:
-        shape["states"] = states
-    return shape
-
-
-_DIFFERENT = re.compile(rb"[^\0]")
-
-
-def changes(before: str, after: str) -> dict[str, str] | None:
-    """Return the new state of each seat that differs, by its index; None for another hall.
-
-    As two big numbers, because comparing 20,000 characters one by one took 40 times as long.
-    """
-    if len(before) != len(after):
-        return None
-    difference = int.from_bytes(before.encode()) ^ int.from_bytes(after.encode())
-    found = _DIFFERENT.finditer(difference.to_bytes(len(after)))
-    return {str(match.start()): after[match.start()] for match in found}
 
 
 # -- waiting, holding, owning -------------------------------------------------------------------

@@ -3,12 +3,22 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 
 from webapp.db import Tx
-from webapp.domain.audit.facts import Fact, Lens, Sink, Tally, Wording, frozen, hex_of, stream
+from webapp.domain.audit.facts import (
+    Fact,
+    Lens,
+    Sink,
+    Tally,
+    Wording,
+    hex_of,
+    pairs,
+    parsed,
+    stream,
+    text_of,
+)
 from webapp.domain.audit.findings import Findings, Result
 from webapp.domain.model import Booking, Hold, Seat, Ticket
 
@@ -16,32 +26,23 @@ from webapp.domain.model import Booking, Hold, Seat, Ticket
 def check_matches(tx: Tx, instant: datetime, shown: int) -> Iterator[Result]:
     """Compare live holds with the seats they have, and bookings with the holds they charged."""
     for match in MATCHES:
-        tally, findings = Tally(), Findings(shown)
+        tally = Tally()
         match.feed(tx, instant, tally)
-        suspects = tally.suspects(shown)
+        suspects = tally.suspects()
+        findings = Findings(shown, more=len(suspects) > shown)
         if suspects:
-            lens = Lens(suspects)
+            lens = Lens(suspects[:shown])
             match.feed(tx, instant, lens)
             match.wording.tell(lens, findings)
         yield findings.result(match.name, "seats", tally.count)
 
 
-def _listed(seats: Any) -> Fact:
-    """Read a hold's list; what is no list of pairs is one seat that nothing matches."""
-    pairs: Any = frozen(seats)
-    if isinstance(pairs, tuple) and all(
-        isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
-    ):
-        return pairs
-    return ((repr(seats), None),)
-
-
 def _placed(tx: Tx, instant: datetime) -> Iterator[Fact]:
-    live = select(hex_of(Hold.id), Hold.performance_id, Hold.seats, Hold.expires_at).where(
-        Hold.ended_at.is_(None), Hold.expires_at > instant
-    )
+    live = select(
+        hex_of(Hold.id), Hold.performance_id, text_of(text_of(Hold.seats)), Hold.expires_at
+    ).where(Hold.ended_at.is_(None), Hold.expires_at > instant)
     for hold, performance_id, seats, expires_at in stream(tx, live):
-        for seat_no, _ in _listed(seats):
+        for seat_no, _ in pairs(parsed(seats)):
             yield hold, "has", performance_id, seat_no, expires_at
 
 
@@ -54,11 +55,11 @@ def _had(tx: Tx, instant: datetime) -> Iterator[Fact]:
 
 
 def _charged(tx: Tx, _instant: datetime) -> Iterator[Fact]:
-    paid = select(hex_of(Booking.id), Hold.performance_id, Hold.seats).join(
+    paid = select(hex_of(Booking.id), Hold.performance_id, text_of(Hold.seats)).join(
         Hold, Hold.id == Booking.hold_id
     )
     for booking, performance_id, seats in stream(tx, paid):
-        for seat_no, price_minor in _listed(seats):
+        for seat_no, price_minor in pairs(parsed(seats)):
             yield booking, "has", performance_id, seat_no, price_minor
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from webapp.db import Tx
-from webapp.domain.audit.facts import Fact, Wording, frozen, hex_of, stream
+from webapp.domain.audit.facts import Fact, Wording, hex_of, pairs, parsed, stream, text_of
 from webapp.domain.model import (
     Booking,
     Hold,
@@ -100,7 +100,7 @@ def _holds(tx: Tx) -> Iterator[Fact]:
             Hold.performance_id,
             hex_of(Hold.account_id),
             hex_of(Hold.entry_id),
-            Hold.seats,
+            text_of(Hold.seats),
             Hold.total_minor,
             Hold.currency,
             Hold.placed_at,
@@ -112,7 +112,7 @@ def _holds(tx: Tx) -> Iterator[Fact]:
         ).outerjoin(QueueEntry, QueueEntry.id == Hold.entry_id),
     )
     for hold, performance_id, account, entry, seats, *rest, reason, at, successor in rows:
-        yield hold, "placed", performance_id, account, entry, frozen(seats), *rest
+        yield hold, "placed", performance_id, account, entry, pairs(parsed(seats)), *rest
         if at is not None:
             yield hold, "ended", reason, at, successor
 

@@ -264,7 +264,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("ticket_id IS NULL OR hold_id IS NULL", name=op.f("ck_seat_one_owner")),
         sa.PrimaryKeyConstraint("performance_id", "seat_no", name=op.f("pk_seat")),
-        postgresql_with={"fillfactor": "30"},
+        postgresql_with={"fillfactor": "15"},
     )
     op.create_table(
         "ticket",

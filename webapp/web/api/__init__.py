@@ -11,10 +11,11 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template
 
-from webapp.web import inputs, shapes
+from webapp.web import inputs, seat_shapes, shapes
 from webapp.web.api import accounts, catalogue, replies, sale, waiting
-from webapp.web.guards import admitted, customer, door, public
-from webapp.web.openapi import BASE, STATUSES, Operation, document, refusals, status_of, title_of
+from webapp.web.contract import BASE, STATUSES, Operation, refusals, status_of, title_of
+from webapp.web.guards import customer, door, public
+from webapp.web.openapi import document
 
 P = "/performances/<int:performance_id>"
 B = "/bookings/<reference>"
@@ -74,7 +75,7 @@ OPERATIONS = (
         P + "/seatmap",
         catalogue.get_seatmap,
         public,
-        {200: shapes.Seatmap, 304: None},
+        {200: seat_shapes.Seatmap, 304: None},
         ("not_found",),
         query=inputs.SeatmapVersion,
         headers=("ETag", "Cache-Control"),
@@ -84,7 +85,7 @@ OPERATIONS = (
         P + "/availability",
         catalogue.get_availability,
         public,
-        {200: shapes.Availability, 304: None},
+        {200: seat_shapes.Availability, 304: None},
         ("not_found",),
         query=inputs.Since,
         headers=("ETag", "Cache-Control"),
@@ -94,7 +95,7 @@ OPERATIONS = (
         P + "/seats",
         catalogue.list_seats,
         public,
-        {200: shapes.Listed[shapes.ListedSeat]},
+        {200: shapes.Listed[seat_shapes.ListedSeat]},
         ("not_found",),
         query=inputs.SeatFilter,
     ),
@@ -105,6 +106,7 @@ OPERATIONS = (
         customer,
         {201: shapes.Queue, 200: shapes.Queue},
         ("not_found", "sale_not_open", "sale_closed", "sold_out"),
+        first=waiting.refuse_joining,
         key="checked",
     ),
     Operation(
@@ -137,7 +139,7 @@ OPERATIONS = (
         "post",
         P + "/holds",
         sale.place_hold,
-        admitted,
+        customer,
         {201: shapes.PlacedHold},
         (
             "token_wrong_performance",
@@ -152,6 +154,7 @@ OPERATIONS = (
         ),
         body=inputs.HoldWish,
         token="access",
+        first=sale.refuse_bad_token,
         key="kept",
     ),
     Operation(
@@ -253,11 +256,13 @@ blueprint = Blueprint("api", __name__, url_prefix=BASE)
 
 def _install(operation: Operation) -> None:
     view = operation.view
-    if operation.key in ("required", "kept"):
+    if operation.keeps:
         view = replies.once(view, required=operation.key == "required")
     elif operation.key == "checked":
         view = replies.with_key_checked(view)
     view = operation.guard(view)
+    if operation.first is not None:
+        view = replies.refusing_first(operation.first, view)
     if operation.key == "refused":
         view = replies.without_key(view)
     blueprint.add_url_rule(operation.rule, view_func=view, methods=[operation.method.upper()])

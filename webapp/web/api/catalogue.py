@@ -4,7 +4,7 @@ from flask import Response, request
 
 from webapp.domain import catalogue
 from webapp.domain.catalogue import Listing
-from webapp.web import inputs, shapes
+from webapp.web import inputs, seat_shapes, shapes
 from webapp.web.api.replies import paged, reply
 from webapp.web.house import house
 from webapp.web.standing import status_of
@@ -61,7 +61,7 @@ def get_availability(performance_id: int) -> Response:
         response = Response(status=304)
     else:
         before = house().states_at(performance_id, since) if since else None
-        body = shapes.availability(
+        body = seat_shapes.availability(
             sale.seatmap_version, seen.version, seen.as_of, seen.states, before
         )
         response = reply(body)
@@ -77,16 +77,16 @@ def list_seats(performance_id: int) -> Response:
     sale = house().sales.get(performance_id)
     hall = house().seatmap_of(sale)
     states = house().availability.get(performance_id).states
-    found: list[shapes.ListedSeat] = []
+    found: list[seat_shapes.ListedSeat] = []
     for place in hall.places[wanted.cursor or 0 :]:
-        status = shapes.STATES[states[place.seat_no]]
+        status = seat_shapes.STATES[states[place.seat_no]]
         if (
             wanted.status in (None, status)
             and wanted.section in (None, place.section)
             and wanted.price_level in (None, place.price_level)
         ):
             price_minor = sale.prices[place.price_level].price_minor
-            found.append({**shapes.priced_seat(place, price_minor), "status": status})
+            found.append({**seat_shapes.priced_seat(place, price_minor), "status": status})
             if len(found) > wanted.limit:
                 break
     after = lambda seat: hall.by_label[seat["seat"]].seat_no + 1  # noqa: E731

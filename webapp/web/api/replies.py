@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from webapp.domain.idempotency import Answer, Request
 from webapp.web import actions, inputs, shapes
 from webapp.web.failures import Rejected
-from webapp.web.guards import person
+from webapp.web.guards import person, session_token
 from webapp.web.house import house
 
 T = TypeVar("T")
@@ -65,6 +65,22 @@ def once(view: View, *, required: bool) -> View:
         return view(**kwargs)
 
     return answer_once
+
+
+def refusing_first(first: Callable[..., object], view: View) -> View:
+    """Let `first` refuse from memory before the session is looked up.
+
+    Floods of bad tokens and crowds before a sold-out house must not reach the database. A keyed request
+    is left alone: its kept answer comes before everything but the session.
+    """
+
+    @wraps(view)
+    def early(**kwargs: Any) -> ResponseReturnValue:
+        if session_token() and "Idempotency-Key" not in request.headers:
+            first(**kwargs)
+        return view(**kwargs)
+
+    return early
 
 
 def with_key_checked(view: View) -> View:

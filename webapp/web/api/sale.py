@@ -28,6 +28,11 @@ def place_hold(performance_id: int) -> Response:
     return reply(shapes.placed_hold(placed.held, hall, placed.together), 201)
 
 
+def refuse_bad_token(performance_id: int) -> None:
+    """Refuse an access token that is none, or another performance's."""
+    guards.get_claims("access", performance_id)
+
+
 def _wish(given: inputs.HoldWish) -> Wish:
     best = given.best_available
     if best is None:

@@ -14,6 +14,11 @@ def join_queue(performance_id: int) -> Response:
     return reply(queue.answer_stay(house(), stay), 201 if new else 200)
 
 
+def refuse_joining(performance_id: int) -> None:
+    """Refuse newcomers to a sale that takes none."""
+    actions.refuse_joining(house(), performance_id)
+
+
 def poll_queue(performance_id: int) -> Response:
     """Say where the bearer of the waiting token stands.
 
