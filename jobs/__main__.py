@@ -86,10 +86,8 @@ def main(arguments: list[str]) -> int:
         return 0
     chosen = {job.name: job for job in JOBS}.get(arguments[0])
     if chosen is None:
-        print(
-            f"jobs: no job {arguments[0]}; there are {', '.join(j.name for j in JOBS)}",
-            file=sys.stderr,
-        )
+        names = ", ".join(job.name for job in JOBS)
+        sys.stderr.write(f"jobs: there is no job {arguments[0]}, only {names}\n")
         return 2
     runner = Runner(db, chosen)
     runner.run()

@@ -15,9 +15,9 @@ from flask.testing import FlaskClient
 
 from tests.postgres import Postgres
 from webapp import create_app
+from webapp.clock import Clock
 from webapp.commands import migrate_to
 from webapp.config import Config
-from webapp.clock import Clock
 from webapp.db import Database
 
 SECRET = "test-secret-" + "k" * 40

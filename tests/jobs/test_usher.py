@@ -281,7 +281,7 @@ def test_four_at_once_never_admit_beyond_capacity_or_rate(
     threads = [threading.Thread(target=ush) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(40):
+    while admitted(db) <= 40:
         assert rounds.acquire(timeout=20)
         samples.append(db.read(active))
         clock.advance(leases.LIFETIME_SECONDS + 1 if len(samples) % 8 == 0 else 5)
@@ -290,7 +290,6 @@ def test_four_at_once_never_admit_beyond_capacity_or_rate(
         thread.join(20)
     assert max(inside for inside, _ in samples) <= 7
     assert max(lately for _, lately in samples) <= 20
-    assert admitted(db) > 20
 
 
 def test_a_change_of_capacity_counts_from_the_next_round(db: Database) -> None:

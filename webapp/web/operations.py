@@ -11,8 +11,9 @@ from prometheus_client import (
     multiprocess,
 )
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.db import Tx
+from webapp.db import Busy, Tx
 from webapp.domain.model import JobLease
 from webapp.web.guards import public
 from webapp.web.house import house
@@ -33,7 +34,7 @@ def readyz() -> Response:
     """Say whether requests can be served: the database answers and has this version's tables."""
     try:
         house().db.lookup(_touch)
-    except Exception as error:
+    except (Busy, SQLAlchemyError) as error:
         current_app.logger.warning("not ready: %s", type(error).__name__)
         return Response("not ready\n", 503, mimetype="text/plain")
     return Response("ready\n", mimetype="text/plain")
