@@ -3,8 +3,10 @@
 Every setting here was measured; the numbers stand beside them.
 """
 
+import random
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import TimeoutError
+from sqlalchemy.exc import OperationalError, TimeoutError
+
+BEGIN_WAIT_SECONDS = 2.0  # on SQLite, for another process to finish writing
 
 _SERVER_SETTINGS = {
     "timezone": "UTC",
@@ -76,19 +80,42 @@ def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
     The driver's legacy transaction mode lets two clients win one seat, and a deferred BEGIN dies
     with "database is locked" when it turns into a writer (both measured).
     """
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")  # orders are paid: no commit may be lost
         connection.execute("PRAGMA foreign_keys=ON")
-        if not writes:
+        if writes:
+            connection.execute("PRAGMA busy_timeout=0")  # `_begin_writing` waits better
+        else:
             connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        if writes:
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Begin as the writer; raise SQLite's "database is locked" after `BEGIN_WAIT_SECONDS`.
+
+    SQLite's own waiting sleeps up to 100 ms at a time, so a process that asks often starves one that
+    has waited long. Each process has one thread here at a time (`Turnstile`); short pauses of random
+    length give each about the same chance.
+    """
+    deadline = time.monotonic() + BEGIN_WAIT_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorname", "")
+            if not code.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.0005, 0.003))
 
 
 class Turnstile:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.db import Busy
 from webapp.domain.errors import Refusal, SeatsTaken
 from webapp.domain.idempotency import Answer, Request
 from webapp.domain.waiting_room import Pass
@@ -143,7 +144,7 @@ def buy_and_return(
 
     for seats in choices:
         admitted = join(house, account_id, performance_id)
-        with suppress(SeatsTaken):
+        with suppress(SeatsTaken, Busy):
             held = timed(seats, hold, admitted, seats)
             reference = timed(seats, pay, held, str(held.id))["reference"]
             timed(seats, cancel, account_id, reference, "back")

@@ -4,12 +4,10 @@ Most follow from what a call needs (tests/web/needs.py), the others have a scena
 (tests/web/scenarios.py). The first test says which are missing.
 """
 
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from tests.conftest import AdvancingClock, config_for, dispose
 from tests.web.contract import BY_NAME, Api, refused
@@ -35,6 +33,7 @@ def test_every_declared_refusal_is_provoked_and_no_other() -> None:
 def hasty_api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """The API of a process that gives up soon, so that what takes time here takes little."""
     monkeypatch.setattr("webapp.db.WITNESS_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr("webapp.engines.BEGIN_WAIT_SECONDS", 0.05)
     app = create_app(
         config_for(
             database_url,
@@ -47,14 +46,8 @@ def hasty_api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ap
     api = Api(app)
     api.db.clock = AdvancingClock(api.db)
     api.house.tokens._clock = api.db.clock
-    if api.db.is_sqlite:
-        event.listen(api.db.writer, "connect", _wait_little)
     yield api
     dispose(app)
-
-
-def _wait_little(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA busy_timeout = 50")
 
 
 @pytest.mark.failure("F36")
