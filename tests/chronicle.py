@@ -250,9 +250,14 @@ class Chronicle:
                 "seats_bought": 0,
                 "hold_id": None,
                 "previous_hold_id": None,
+                "seats_held": None,
             },
         )
-        allowance |= {"previous_hold_id": allowance["hold_id"], "hold_id": hold["id"]}
+        allowance |= {
+            "previous_hold_id": allowance["hold_id"],
+            "hold_id": hold["id"],
+            "seats_held": len(seats),
+        }
         self.holds.append(hold)
         self.record(
             "hold_placed",

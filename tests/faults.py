@@ -59,6 +59,7 @@ class Faults:
 
     def __init__(self, db: Database, *, reading: bool = False) -> None:
         self.statements: list[Statement] = []
+        self.begins: list[str] = []  # SQLite's; PostgreSQL's driver sends its own unseen
         self.fired = 0
         self._db = db
         self._at = 0
@@ -76,6 +77,7 @@ class Faults:
     def forget(self) -> None:
         """Start counting statements and faults anew."""
         self.statements.clear()
+        self.begins.clear()
         self.fired = 0
 
     def at_statement(self, number: int, code: str, *, times: int = 1) -> None:
@@ -84,9 +86,17 @@ class Faults:
         self._at, self._times = number, times
         self._strike = lambda cursor: self._raise(cursor, code)
 
+    def at_begin(self, code: str, *, times: int = 1) -> None:
+        """Fail SQLite's BEGIN, `times` times in a row."""
+        self.at_statement(0, code, times=times)
+
     def _before(self, cursor: Any, text: str, parameters: Any, _context: Any) -> None:
-        self.statements.append(Statement(text, parameters))
-        if self._times and len(self.statements) >= self._at:
+        begins = text.startswith("BEGIN")
+        if begins:
+            self.begins.append(text)
+        else:
+            self.statements.append(Statement(text, parameters))
+        if self._times and begins == (self._at == 0) and len(self.statements) >= self._at:
             self._times -= 1
             self.fired += 1
             self._strike(cursor)

@@ -187,6 +187,10 @@ BROKEN: dict[str, list[dict[str, Any]]] = {
     "ck_queue_entry_end": [{"ended_at": NOW}, {"end_reason": "left"}],
     "ck_queue_entry_retired": [{"retired_at": NOW}],
     "ck_allowance_seats_bought": [{"seats_bought": -1}],
+    "ck_allowance_seats_held": [
+        {"hold_id": uuid.uuid4()},
+        {"hold_id": uuid.uuid4(), "seats_held": 0},
+    ],
     "ck_seat_hold": [{"hold_id": uuid.uuid4()}, {"held_until": LATER}],
     "ck_seat_one_owner": [
         {"hold_id": uuid.uuid4(), "held_until": LATER, "ticket_id": uuid.uuid4()}

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from webapp.db import Database, new_id
-from webapp.domain import bookings, holds, seatmap, tickets, wallet
+from webapp.domain import bookings, holds, seatmap, tickets, waiting_room, wallet
 from webapp.domain.bookings import Booked, Payment
 from webapp.domain.errors import (
     AlreadyBooked,
@@ -174,6 +174,20 @@ def test_nobody_pays_anothers_hold_or_with_anothers_stay(db: Database) -> None:
     with pytest.raises(NotAdmitted):
         pay(db, Pass(other.entry_id, sale, owner.id), held)
     pay(db, admitted, held)
+
+
+def test_a_hold_is_paid_with_the_stay_that_placed_it(db: Database) -> None:
+    sale = make_sale(db)
+    [customer] = make_accounts(db)
+    admitted = enter(db, customer, sale)
+    held = place(db, admitted, [1])
+    db.transact(waiting_room.end, admitted.entry_id, customer.id, "left")
+    later = enter(db, customer, sale)
+    assert later.entry_id != admitted.entry_id
+    for stay in (admitted, later):
+        with pytest.raises(NotAdmitted):
+            pay(db, stay, held)
+    assert balance(db, customer) == 1_000_000
 
 
 def test_paying_ends_the_stay(db: Database) -> None:

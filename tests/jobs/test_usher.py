@@ -88,6 +88,7 @@ def test_an_idle_round_writes_nothing(db: Database) -> None:
     faults = Faults(db)
     usher.run(db, fence)
     assert faults.statements == []
+    assert faults.begins == []
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import TimeoutError
 
 from tests.conftest import config_for, dispose
-from webapp import create_app
-from webapp.db import Database, Tx
+from tests.faults import Faults
+from tests.kernel.counted import Rise
+from webapp import create_app, engines
+from webapp.db import RETRIES, Busy, Database, Tx
 from webapp.domain.model import Venue
 from webapp.engines import Turnstile
 
@@ -102,6 +104,29 @@ def test_an_error_inside_passes_the_turn_on() -> None:
         raise KeyError
     with turnstile.turn(0):
         pass
+
+
+# -- other processes ------------------------------------------------------------------------------------
+
+
+def test_a_writer_waits_at_begin_for_another_process(db: Database) -> None:
+    faults = Faults(db)
+    faults.at_begin("SQLITE_BUSY", times=5)
+    with Rise(RETRIES) as retries:
+        db.transact(add_venue)
+    assert faults.fired == 5
+    assert retries.by == {}  # waiting for one's turn is no lost race
+    assert db.read(count) == 1
+
+
+def test_but_not_for_ever(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "BEGIN_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("webapp.db.JITTER_MAX_SECONDS", 0.001)
+    faults = Faults(db)
+    faults.at_begin("SQLITE_BUSY", times=1_000_000)
+    with pytest.raises(Busy):
+        db.transact(add_venue)
+    assert faults.statements == []
 
 
 # -- readers and the writer -------------------------------------------------------------------------

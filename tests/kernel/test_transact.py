@@ -81,6 +81,9 @@ def test_sqlite_writes_durably_with_foreign_keys(sqlite_url: str) -> None:
     def pragma(tx: Tx, name: str) -> Any:
         return tx.execute(text(f"PRAGMA {name}")).scalar()
 
+    faults = Faults(db)
+    db.transact(pragma, "user_version")
+    assert faults.begins == ["BEGIN IMMEDIATE"]  # not to find out later that it is late
     expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "query_only": 0}
     assert {name: db.transact(pragma, name) for name in expected} == expected
     assert db.read(pragma, "query_only") == 1
@@ -138,8 +141,7 @@ def test_a_nested_call_joins_and_only_the_outermost_retries(db: Database, faults
         tx.execute(select(Venue.id)).all()
         return db.transact(inner, "Nested")
 
-    begins = 1 if db.is_sqlite else 0
-    faults.at_statement(begins + 2, CONFLICTS[db.writer.dialect.name][0])  # inside of `inner`
+    faults.at_statement(2, CONFLICTS[db.writer.dialect.name][0])  # inside of `inner`
     assert db.transact(outer) == "Nested"
     assert faults.fired == 1
     assert len(outer_runs) == len(inner_runs) == 2
@@ -366,7 +368,10 @@ def test_a_statement_that_takes_too_long_is_busy(postgres_url: str) -> None:
     app = create_app(config_for(postgres_url))
     db: Database = app.extensions["jari"].db
 
+    runs: list[Tx] = []
+
     def slow(tx: Tx) -> None:
+        runs.append(tx)
         add_venue(tx)
         tx.execute(text("SET LOCAL statement_timeout = '20ms'"))
         tx.execute(text("SELECT pg_sleep(5)"))
@@ -374,6 +379,7 @@ def test_a_statement_that_takes_too_long_is_busy(postgres_url: str) -> None:
     with Rise(BUSY) as busy, pytest.raises(Busy):
         db.transact(slow)
     assert list(busy.by.values()) == [1]
+    assert len(runs) == 1  # another try would load the database more
     assert venues(db) == []
     dispose(app)
 

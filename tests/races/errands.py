@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.db import Busy
 from webapp.domain.errors import Refusal, SeatsTaken
 from webapp.domain.idempotency import Answer, Request
 from webapp.domain.waiting_room import Pass
@@ -130,9 +129,15 @@ class Touch:
 
 
 def buy_and_return(
-    house: House, account_id: uuid.UUID, performance_id: int, choices: Sequence[Sequence[int]]
+    house: House,
+    account_ids: Sequence[uuid.UUID],
+    performance_id: int,
+    choices: Sequence[Sequence[int]],
 ) -> list[Touch]:
-    """Buy each choice that is free and give it back; returns every transaction that touched seats."""
+    """Let one customer after another buy his choice, if it is free, and give it back.
+
+    Returns every transaction that touched seats.
+    """
     touches = []
 
     def timed(seats: Sequence[int], step: Any, *arguments: Any) -> Any:
@@ -142,9 +147,9 @@ def buy_and_return(
         finally:
             touches.append(Touch(frozenset(seats), began, time.monotonic()))
 
-    for seats in choices:
+    for account_id, seats in zip(account_ids, choices, strict=True):
         admitted = join(house, account_id, performance_id)
-        with suppress(SeatsTaken, Busy):
+        with suppress(SeatsTaken):
             held = timed(seats, hold, admitted, seats)
             reference = timed(seats, pay, held, str(held.id))["reference"]
             timed(seats, cancel, account_id, reference, "back")

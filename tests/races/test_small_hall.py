@@ -29,10 +29,9 @@ def test_pairs_in_a_hall_of_a_hundred_conflict_only_where_they_collide(
     db: Database = app.extensions["jari"].db
     sale = make_sale(db, seats=100)
     rng = random.Random(50)
-    calls = [
-        (customer.id, sale, [sorted(rng.sample(range(100), 2)) for _ in range(60)])
-        for customer in make_accounts(db, 8)
-    ]
+    customers = [customer.id for customer in make_accounts(db, 8 * 60)]
+    choices = [sorted(rng.sample(range(100), 2)) for _ in customers]
+    calls = [(customers[n::8], sale, choices[n::8]) for n in range(8)]
     race = crowd.run(postgres_url, errands.buy_and_return, calls, threads=2)
     assert race.refused == {}
     touches = list(chain.from_iterable(race.values))

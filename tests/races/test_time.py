@@ -214,7 +214,11 @@ def test_coming_back_in_many_tabs_does_not_reset_the_limit(
     sale = make_sale(db, seats_max=4)
     calls = [(customer.id, sale, [[6 * tab + turn] for turn in range(6)]) for tab in range(16)]
     race = crowd.run(database_url, errands.come_and_go, calls, threads=4)
-    assert race.refused == {}
-    assert sum(race.values) == 16 * 6 - 4
+    assert race.refused["busy"] == race.refused.total() <= 1
+    # Tabs leave each other's stays and replace each other's holds, so the crowd may stop short of the
+    # limit. One tab alone then reaches it, and not a seat more.
+    assert db.lookup(seatmap.states, sale).count(seatmap.SOLD) <= 4
+    alone = [(customer.id, sale, [[number] for number in range(96, 100)])]
+    crowd.run(database_url, errands.come_and_go, alone)
     assert db.lookup(seatmap.states, sale).count(seatmap.SOLD) == 4
     assert_sound(db)

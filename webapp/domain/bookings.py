@@ -96,14 +96,7 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
     Raises NotFound, HoldExpired, HoldReplaced, AlreadyBooked, NotAdmitted (another stay's token),
     InsufficientFunds (the hold stays). An access token past its end still pays while its hold lives.
     """
-    held = holds.get_own(tx, payment.hold_id, admitted.account_id)
-    if held.entry_id != admitted.entry_id:
-        raise NotAdmitted()
-    if not waiting_room.end(tx, admitted.entry_id, admitted.account_id, "paid"):
-        raise NotAdmitted()
-    _count_bought(tx, held)
-    if not holds.close_paid(tx, held.id):
-        raise HoldExpired()
+    held = _close_hold(tx, admitted, payment.hold_id)
     tickets = tuple(
         TicketFacts(uuid.uuid4(), seat_no, price_minor, random_code(CODE_LENGTH))
         for seat_no, price_minor in held.seats
@@ -138,22 +131,37 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
     return booked
 
 
-def _count_bought(tx: Tx, held: holds.Held) -> None:
-    """Raise what the customer has bought. Only payment raises it, only cancellation lowers it."""
+def _close_hold(tx: Tx, admitted: Pass, hold_id: uuid.UUID) -> holds.Held:
+    """End the stay and the hold, and return what the hold showed; or say why it cannot be paid.
+
+    Each row is known by its key beforehand, so that paying searches no index.
+    """
+    ended = waiting_room.end(tx, admitted.entry_id, admitted.account_id, "paid")
+    if ended and _count_bought(tx, admitted, hold_id):
+        held = holds.close_paid(tx, hold_id, admitted)
+        if held is not None:
+            return held
+    holds.get_own(tx, hold_id, admitted.account_id)
+    raise NotAdmitted()
+
+
+def _count_bought(tx: Tx, admitted: Pass, hold_id: uuid.UUID) -> bool:
+    """Raise what the customer has bought by what he holds, if that is `hold_id`; return whether it is.
+
+    Only payment raises it, only cancellation lowers it.
+    """
     counted = _COUNT_BOUGHT.run(
         tx,
-        performance_id=held.performance_id,
-        account_id=held.account_id,
-        hold=held.id,
-        quantity=len(held.seats),
+        performance_id=admitted.performance_id,
+        account_id=admitted.account_id,
+        hold=hold_id,
     )
-    if counted is None:
-        raise HoldExpired()
+    return counted is not None
 
 
 _COUNT_BOUGHT = Change(
     _ALLOWANCE,
-    {"seats_bought": _ALLOWANCE.c.seats_bought + bindparam("quantity"), "hold_id": null()},
+    {"seats_bought": _ALLOWANCE.c.seats_bought + _ALLOWANCE.c.seats_held, "hold_id": null()},
     _ALLOWANCE.c.hold_id == bindparam("hold"),
 )
 _COUNT_RETURNED = Change(

@@ -30,7 +30,7 @@ from webapp.domain.errors import (
 )
 from webapp.domain.model import Allowance, Booking, Hold, Seat, table_of
 from webapp.domain.rows import UPSERT, Change
-from webapp.domain.waiting_room import Admission
+from webapp.domain.waiting_room import Admission, Pass
 
 _HOLD = table_of(Hold)
 _SEAT = table_of(Seat)
@@ -137,7 +137,7 @@ def _claim_allowance(
             "performance_id": admission.rules.id,
             "account_id": admission.account_id,
             "hold_id": hold_id,
-            "seats_bought": 0,
+            "seats_held": quantity,
             "bought_max": seats_max - quantity,
         },
     ).one_or_none()
@@ -152,11 +152,15 @@ def _claim_statement(dialect: str) -> Any:
         performance_id=bindparam("performance_id"),
         account_id=bindparam("account_id"),
         hold_id=bindparam("hold_id"),
-        seats_bought=bindparam("seats_bought"),
+        seats_held=bindparam("seats_held"),
     )
     return statement.on_conflict_do_update(
         index_elements=[_ALLOWANCE.c.performance_id, _ALLOWANCE.c.account_id],
-        set_={"previous_hold_id": _ALLOWANCE.c.hold_id, "hold_id": statement.excluded.hold_id},
+        set_={
+            "previous_hold_id": _ALLOWANCE.c.hold_id,
+            "hold_id": statement.excluded.hold_id,
+            "seats_held": statement.excluded.seats_held,
+        },
         where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max"),
     ).returning(_ALLOWANCE.c.previous_hold_id)
 
@@ -340,9 +344,11 @@ def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | Non
     return _held(row) if row else None
 
 
-def close_paid(tx: Tx, hold_id: uuid.UUID) -> bool:
-    """End a hold as paid if it lives at `tx.now`; return whether it did."""
-    return _CLOSE_PAID.run(tx, id=hold_id, now=tx.now) is not None
+def close_paid(tx: Tx, hold_id: uuid.UUID, admitted: Pass) -> Held | None:
+    """End a customer's hold as paid if it lives at `tx.now` and is of that stay; return it."""
+    who = {"account": admitted.account_id, "entry": admitted.entry_id}
+    row = _CLOSE_PAID.run(tx, id=hold_id, now=tx.now, **who)
+    return _held(row) if row else None
 
 
 _LATE = _HOLD.c.expires_at <= bindparam("now")
@@ -361,8 +367,11 @@ _CLOSE = Change(
 _CLOSE_PAID = Change(
     _HOLD,
     {"ended_at": bindparam("now"), "end_reason": "paid"},
+    _HOLD.c.account_id == bindparam("account"),
+    _HOLD.c.entry_id == bindparam("entry"),
     _HOLD.c.ended_at.is_(None),
     _HOLD.c.expires_at > bindparam("now"),
+    returning=Held.__slots__,
 )
 
 

@@ -339,12 +339,17 @@ class Allowance(Base):
     """What a customer has bought and holds at one performance; outlives every stay."""
 
     __tablename__ = "allowance"
-    __table_args__ = (CheckConstraint("seats_bought >= 0", name="seats_bought"), ROOM_TO_GROW)
+    __table_args__ = (
+        CheckConstraint("seats_bought >= 0", name="seats_bought"),
+        CheckConstraint("hold_id IS NULL OR coalesce(seats_held, 0) > 0", name="seats_held"),
+        ROOM_TO_GROW,
+    )
     performance_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     account_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     seats_bought: Mapped[int] = mapped_column(default=0)
-    hold_id: Mapped[uuid.UUID | None]
     previous_hold_id: Mapped[uuid.UUID | None]  # what the last hold replaced: RETURNING's memory
+    hold_id: Mapped[uuid.UUID | None]
+    seats_held: Mapped[int | None]  # how many seats `hold_id` has, alive or dead
 
 
 class Seat(Base):

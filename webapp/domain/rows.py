@@ -12,7 +12,7 @@ on that row alone, so its lock is all that serializability asks for. Promises:
 
 1. A `Change` changes the row if it fits the condition and returns it, else it returns None; the row is
    locked until the transaction ends, either way.
-2. It never makes a row. For a key that is not there it raises `Missing`, and what the database has
+2. It never makes a row. For a key that is not there it raises a refusal, and what the database has
    inserted by then goes with the rollback.
 """
 
@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.db import Tx
-from webapp.domain.errors import NotFound
+from webapp.domain.errors import NotFound, Refusal
 from webapp.domain.model import Document, Instant
 
 UPSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
@@ -50,15 +50,11 @@ _NOTHING: dict[type, str] = {
 }
 
 
-class Missing(NotFound):
-    """There is nothing here."""
-
-
 class Change:
     """A statement that changes one row of `table` by its primary key, made once for each database.
 
     `values` and `where` may name parameters; the key's are named as its columns. `returning` names
-    columns, the key's if it is empty.
+    columns, the key's if it is empty. `missing` is raised for a key that is not there.
     """
 
     def __init__(
@@ -67,7 +63,9 @@ class Change:
         values: Mapping[str, Any],
         *where: ColumnElement[bool],
         returning: Sequence[str] = (),
+        missing: type[Refusal] = NotFound,
     ) -> None:
+        self._missing = missing
         key = list(table.primary_key.columns)
         # A column that the change leaves alone tells the row that was not there.
         mark = next(c for c in table.c if not c.primary_key and c.name not in values)
@@ -86,14 +84,14 @@ class Change:
         }
 
     def run(self, tx: Tx, **parameters: Any) -> tuple[Any, ...] | None:
-        """Change the row whose key is among `parameters`; return its columns, or None. Raises Missing."""
+        """Change the row whose key is among `parameters`; return its columns, or None."""
         changed = self.run_all(tx, [parameters])
         return changed[0] if changed else None
 
     def run_all(self, tx: Tx, rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
-        """Change several rows in one statement; return those that fitted. Raises Missing."""
+        """Change several rows in one statement; return those that fitted."""
         statement = self._statements[tx.connection.dialect.name]
         changed = tx.execute(statement, rows if len(rows) > 1 else rows[0]).all()
         if any(is_nothing for *_, is_nothing in changed):
-            raise Missing()
+            raise self._missing()
         return [tuple(row)[:-1] for row in changed]

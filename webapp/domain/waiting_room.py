@@ -223,8 +223,8 @@ def end(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, reason: str) -> bool
 
 _ENDED: dict[str, Any] = {"ended_at": bindparam("now"), "end_reason": bindparam("reason")}
 _GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.ended_at.is_(None))
-_END_PAID = Change(_ENTRY, _ENDED, *_GOES_ON)
-_END = Change(_ENTRY, _ENDED | {"retired_at": bindparam("now")}, *_GOES_ON)
+_END_PAID = Change(_ENTRY, _ENDED, *_GOES_ON, missing=NotAdmitted)
+_END = Change(_ENTRY, _ENDED | {"retired_at": bindparam("now")}, *_GOES_ON, missing=NotAdmitted)
 
 
 # -- being inside -------------------------------------------------------------------------------
@@ -242,6 +242,7 @@ _ENTER = Change(
     *_GOES_ON,
     _ENTRY.c.access_expires_at > bindparam("now"),
     returning=["holds_end_at"],
+    missing=NotAdmitted,
 )
 
 

@@ -42,7 +42,8 @@ class Report:
 def run(tx: Tx, shown: int = SHOWN) -> Report:
     """Check everything; name up to `shown` differences per check.
 
-    About ten seconds for a million journal entries.
+    A million journal entries take 17 s of this process's CPU on PostgreSQL, 28 s on SQLite, and the
+    process 155 MB at most (measured by `python -m tests.audit_load`).
     """
     _take_time(tx)
     instant, replayed = check_journal(tx, shown)

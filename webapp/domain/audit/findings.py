@@ -16,7 +16,7 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether nothing differed."""
-        return not self.differences
+        return not (self.differences or self.more)
 
 
 @dataclass(slots=True)

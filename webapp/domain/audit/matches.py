@@ -20,11 +20,11 @@ from webapp.domain.audit.facts import (
     text_of,
 )
 from webapp.domain.audit.findings import Findings, Result
-from webapp.domain.model import Booking, Hold, Seat, Ticket
+from webapp.domain.model import Allowance, Booking, Hold, Seat, Ticket
 
 
 def check_matches(tx: Tx, instant: datetime, shown: int) -> Iterator[Result]:
-    """Compare live holds with the seats they have, and bookings with the holds they charged."""
+    """Compare live holds with the seats they have and count, and bookings with the holds they charged."""
     for match in MATCHES:
         tally = Tally()
         match.feed(tx, instant, tally)
@@ -34,7 +34,7 @@ def check_matches(tx: Tx, instant: datetime, shown: int) -> Iterator[Result]:
             lens = Lens(suspects[:shown])
             match.feed(tx, instant, lens)
             match.wording.tell(lens, findings)
-        yield findings.result(match.name, "seats", tally.count)
+        yield findings.result(match.name, match.things, tally.count)
 
 
 def _placed(tx: Tx, instant: datetime) -> Iterator[Fact]:
@@ -52,6 +52,24 @@ def _had(tx: Tx, instant: datetime) -> Iterator[Fact]:
     )
     for hold, performance_id, seat_no, held_until in stream(tx, held):
         yield hold, "has", performance_id, seat_no, held_until
+
+
+def _quantity(tx: Tx, instant: datetime) -> Iterator[Fact]:
+    live = select(hex_of(Hold.id), text_of(Hold.seats)).where(
+        Hold.ended_at.is_(None), Hold.expires_at > instant
+    )
+    for hold, seats in stream(tx, live):
+        yield hold, "counts", len(pairs(parsed(seats)))
+
+
+def _counted(tx: Tx, instant: datetime) -> Iterator[Fact]:
+    counted = (
+        select(hex_of(Hold.id), Allowance.seats_held)
+        .join(Allowance, Allowance.hold_id == Hold.id)
+        .where(Hold.ended_at.is_(None), Hold.expires_at > instant)
+    )
+    for hold, seats_held in stream(tx, counted):
+        yield hold, "counts", seats_held
 
 
 def _charged(tx: Tx, _instant: datetime) -> Iterator[Fact]:
@@ -76,6 +94,7 @@ class Match:
     """Two sources that must give the same facts."""
 
     name: str
+    things: str
     first: Callable[[Tx, datetime], Iterator[Fact]]
     second: Callable[[Tx, datetime], Iterator[Fact]]
     wording: Wording
@@ -92,13 +111,23 @@ MATCHES = (
     # A live hold has exactly the seats it lists, until it ends; no two live holds have one seat.
     Match(
         "live_holds",
+        "seats",
         _placed,
         _had,
         Wording("hold", {"has": ("performance_id", "seat_no", "until")}, "the hold", "the seats"),
     ),
+    # What payment will count as bought is what the hold has.
+    Match(
+        "allowances_held",
+        "live holds",
+        _quantity,
+        _counted,
+        Wording("hold", {"counts": ("seats",)}, "the hold", "the allowance"),
+    ),
     # A booking's tickets are exactly the seats and prices that its hold showed.
     Match(
         "bookings_as_held",
+        "seats",
         _charged,
         _issued,
         Wording(

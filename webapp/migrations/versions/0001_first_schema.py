@@ -59,9 +59,13 @@ def upgrade() -> None:
         sa.Column("performance_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("seats_bought", sa.Integer(), nullable=False),
-        sa.Column("hold_id", sa.Uuid(), nullable=True),
         sa.Column("previous_hold_id", sa.Uuid(), nullable=True),
+        sa.Column("hold_id", sa.Uuid(), nullable=True),
+        sa.Column("seats_held", sa.Integer(), nullable=True),
         sa.CheckConstraint("seats_bought >= 0", name=op.f("ck_allowance_seats_bought")),
+        sa.CheckConstraint(
+            "hold_id IS NULL OR coalesce(seats_held, 0) > 0", name=op.f("ck_allowance_seats_held")
+        ),
         sa.PrimaryKeyConstraint("performance_id", "account_id", name=op.f("pk_allowance")),
         postgresql_with=ROOM_TO_GROW,
     )
