@@ -167,7 +167,6 @@ def test_replacing_in_one_tab_while_paying_in_another(
         both = [("pay", tab, "key"), ("replace", tab, others)]
         calls += both if number % 2 else both[::-1]
     race = crowd.run(database_url, errands.in_a_tab, calls, threads=10)
-    won = dict.fromkeys(("pay", "replace"), 0)
     for number, customer in enumerate(customers):
         pair = range(2 * number, 2 * number + 2)
         outcome = {calls[place][0]: race.outcomes[place] for place in pair}
@@ -179,8 +178,6 @@ def test_replacing_in_one_tab_while_paying_in_another(
             assert outcome["pay"].refused == "hold_replaced"
             assert outcome["replace"].refused is None
             assert spent == 0
-        won["pay" if spent else "replace"] += 1
-    assert sum(won.values()) == 200  # which tab is faster, the machine decides
     assert_sound(db)
 
 
