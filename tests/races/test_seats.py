@@ -128,7 +128,7 @@ def test_a_herd_for_the_best_seats_gets_all_of_them(
     race = run_herd(crowd, database_url, calls)
     # A 503 says when to come back, and whoever does gets his seats.
     busy = [call for call, one in zip(calls, race.outcomes, strict=True) if one.refused == "busy"]
-    assert race.refused["busy"] == race.refused.total() <= len(calls) // 5
+    assert race.refused["busy"] == race.refused.total() <= len(calls) // 10
     assert crowd.run(database_url, errands.join_and_hold_best, busy, threads=4).refused == {}
     assert db.lookup(seatmap.states, sale) == seatmap.HELD * 8_000
     assert_sound(db)
