@@ -160,7 +160,16 @@ def test_law_1_the_commit_is_inside_the_retried_block(db: Database) -> None:
 # -- law 2: a domain function is a function of its transaction --------------------------------------
 
 PURE = {
-    *("bisect", "collections", "dataclasses", "datetime", "functools", "hashlib", "heapq"),
+    *(
+        "bisect",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "datetime",
+        "functools",
+        "hashlib",
+        "heapq",
+    ),
     "itertools",
     *("json", "math", "operator", "random", "re", "secrets", "string", "typing", "uuid"),
     *("sqlalchemy", "webapp.db", "webapp.domain"),
