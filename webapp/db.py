@@ -30,7 +30,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 import psycopg
 from prometheus_client import Counter
@@ -43,6 +43,7 @@ from sqlalchemy.sql import Executable
 
 from webapp.clock import Clock
 from webapp.engines import Turnstile, prepare_sqlite
+from webapp.statements import Prepared, Rows
 
 log = logging.getLogger("jari.db")
 
@@ -105,6 +106,7 @@ class Tx:
     journal: list[Entry] = field(default_factory=list)
     failed: bool = False  # a statement failed: nothing more may come of this attempt
     _session: Session | None = None
+    _cursor: Any = None
 
     @property
     def session(self) -> Session:
@@ -118,6 +120,26 @@ class Tx:
     ) -> CursorResult[Any]:
         """Run one Core statement."""
         return self.connection.execute(statement, parameters)
+
+    def fetch(self, prepared: Prepared, **parameters: Any) -> Rows:
+        """Run one prepared statement; return its rows as plain tuples."""
+        driver = self.connection.connection
+        if self._cursor is None:
+            self._cursor = driver.cursor()
+        try:
+            return prepared.run(self.connection, self._cursor, parameters)
+        except _DRIVER_ERRORS as error:
+            self.failed = True
+            if self.connection.dialect.is_disconnect(
+                cast(Any, error), driver.dbapi_connection, None
+            ):
+                self.connection.invalidate(error)
+            raise
+
+    def fetch_one(self, prepared: Prepared, **parameters: Any) -> tuple[Any, ...] | None:
+        """Run one prepared statement whose key finds one row or none."""
+        rows = self.fetch(prepared, **parameters)
+        return rows[0] if rows else None
 
     def record(self, kind: str, **facts: Any) -> None:
         """Add an entry to the journal: one per kind and transaction, with lists for the many."""
@@ -144,7 +166,8 @@ _KINDS = {
     "57P03": "lost",
     "25P03": "lost",  # idle in transaction for too long
 }
-_DATABASE_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error, PoolTimeout)
+_DRIVER_ERRORS = (psycopg.Error, sqlite3.Error)
+_DATABASE_ERRORS = (DBAPIError, *_DRIVER_ERRORS, PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class Watch:
     def __enter__(self) -> Self:
         self._db.clock.now()  # measured now, so that it need not be measured meanwhile
         for engine in (self._db.writer, self._db.reader):
-            event.listen(engine, "before_cursor_execute", self._statement)
+            event.listen(engine, "do_execute", self._statement)
             event.listen(engine, "checkout", self._borrow)
         return self
 
@@ -30,10 +30,10 @@ class Watch:
         _: TracebackType | None,
     ) -> None:
         for engine in (self._db.writer, self._db.reader):
-            event.remove(engine, "before_cursor_execute", self._statement)
+            event.remove(engine, "do_execute", self._statement)
             event.remove(engine, "checkout", self._borrow)
 
-    def _statement(self, _connection: object, _cursor: object, text: str, *_: object) -> None:
+    def _statement(self, _cursor: object, text: str, *_: object) -> None:
         self.statements.append(text)
 
     def _borrow(self, *_: object) -> None:

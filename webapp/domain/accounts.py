@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, case, delete, insert, select, update
 from webapp.db import Tx, make, seconds
 from webapp.domain.model import Account, LedgerEntry, LoginSession, RateLimit, Wallet, table_of
 from webapp.domain.rows import UPSERT
+from webapp.statements import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def close_session(tx: Tx, session_digest: bytes) -> None:
     )
 
 
-_FIND_SESSION = (
+_FIND_SESSION = Prepared(
     select(
         Account.id,
         Account.email,
@@ -163,11 +164,12 @@ _FIND_SESSION = (
 
 def find_session(tx: Tx, session_digest: bytes) -> tuple[Person, str] | None:
     """Return who a session belongs to and its state: live, expired or revoked. One statement."""
-    row = tx.execute(_FIND_SESSION, {"digest": session_digest}).one_or_none()
+    row = tx.fetch_one(_FIND_SESSION, digest=session_digest)
     if row is None:
         return None
-    state = "revoked" if row.revoked_at else "expired" if row.expires_at <= tx.now else "live"
-    return Person(row.id, row.email, row.name, row.role), state
+    *person, expires_at, revoked_at = row
+    state = "revoked" if revoked_at else "expired" if expires_at <= tx.now else "live"
+    return Person(*person), state
 
 
 def find_credentials(tx: Tx, email: str) -> Credentials | None:

@@ -13,10 +13,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Update, bindparam, case, insert, null, select, update
+from sqlalchemy import bindparam, null, select
 
 from webapp.db import Tx, make
-from webapp.domain import catalogue, holds, waiting_room, wallet
+from webapp.domain import catalogue, holds, seats, waiting_room, wallet
 from webapp.domain.errors import (
     AlreadyCancelled,
     AlreadyScanned,
@@ -25,15 +25,15 @@ from webapp.domain.errors import (
     NotFound,
     TooLate,
 )
-from webapp.domain.model import Allowance, Booking, Seat, Ticket, table_of
+from webapp.domain.model import Allowance, Booking, Ticket, table_of
 from webapp.domain.rows import Change
 from webapp.domain.waiting_room import Pass
+from webapp.statements import Prepared, inserting
 
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # no 0/O, 1/I/L
 REFERENCE_LENGTH = 8
 CODE_LENGTH = 26  # of 31 letters: 128 bits
 
-_SEAT = table_of(Seat)
 _ALLOWANCE = table_of(Allowance)
 _BOOKING = table_of(Booking)
 _TICKET = table_of(Ticket)
@@ -102,7 +102,9 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
         TicketFacts(uuid.uuid4(), seat_no, price_minor, random_code(CODE_LENGTH))
         for seat_no, price_minor in held.seats
     )
-    _sell(tx, held, tickets)
+    of_seats = {ticket.seat_no: ticket.id for ticket in tickets}
+    if seats.sell(tx, held.performance_id, held.id, of_seats) != len(tickets):
+        raise HoldExpired()  # one of them is another's by now
     wallet.spend(tx, held.account_id, payment.ledger_id, payment.booking_id, held.total_minor)
     booked = Booked(
         payment.booking_id,
@@ -173,71 +175,30 @@ _COUNT_RETURNED = Change(
 )
 
 
-def _sell(tx: Tx, held: holds.Held, tickets: Sequence[TicketFacts]) -> None:
-    """Turn exactly the held seats to sold; raise HoldExpired if one of them is another's by now."""
-    parameters: dict[str, Any] = {"performance": held.performance_id, "hold": held.id}
-    for place, ticket in enumerate(tickets):
-        parameters |= {f"seat_{place}": ticket.seat_no, f"ticket_{place}": ticket.id}
-    sold = tx.execute(_sell_statement(len(tickets)), parameters).all()
-    if len(sold) != len(tickets):
-        raise HoldExpired()
-
-
-@cache
-def _sell_statement(quantity: int) -> Update:
-    """Make the statement once for each number of seats: building it costs as much as running it."""
-    seats: list[BindParameter[int]] = [bindparam(f"seat_{place}") for place in range(quantity)]
-    tickets = [
-        bindparam(f"ticket_{place}", type_=_SEAT.c.ticket_id.type) for place in range(quantity)
-    ]
-    ticket_of = case(
-        *((_SEAT.c.seat_no == seat, ticket) for seat, ticket in zip(seats, tickets, strict=True))
-    )
-    return (
-        update(_SEAT)
-        .where(
-            _SEAT.c.performance_id == bindparam("performance"),
-            _SEAT.c.seat_no.in_(seats),
-            _SEAT.c.hold_id == bindparam("hold"),
-        )
-        .values(ticket_id=ticket_of, hold_id=null(), held_until=null(), displaced_hold_id=null())
-        .returning(_SEAT.c.seat_no)
-    )
-
-
-_INSERT_BOOKING = insert(_BOOKING)
-# RETURNING makes it one statement with all rows; without, psycopg would send one for each.
-_INSERT_TICKETS = insert(_TICKET).returning(_TICKET.c.id)
+_BOOKING_COLUMNS = (*(name for name in Booked.__slots__ if name != "tickets"), "hold_id")
+_INSERT_BOOKING = Prepared(inserting(_BOOKING, {name: name for name in _BOOKING_COLUMNS}))
+_TICKET_COLUMNS = ("id", "seat_no", "price_minor", "code")
 
 
 def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
-    tx.execute(
+    tx.fetch(
         _INSERT_BOOKING,
-        {
-            "id": booked.id,
-            "reference": booked.reference,
-            "performance_id": booked.performance_id,
-            "account_id": booked.account_id,
-            "hold_id": hold_id,
-            "total_minor": booked.total_minor,
-            "currency": booked.currency,
-            "paid_at": booked.paid_at,
-        },
+        **{name: getattr(booked, name, hold_id) for name in _BOOKING_COLUMNS},
     )
-    tx.execute(
-        _INSERT_TICKETS,
-        [
-            {
-                "id": ticket.id,
-                "booking_id": booked.id,
-                "performance_id": booked.performance_id,
-                "seat_no": ticket.seat_no,
-                "price_minor": ticket.price_minor,
-                "code": ticket.code,
-            }
-            for ticket in booked.tickets
-        ],
-    )
+    parameters: dict[str, Any] = {"booking": booked.id, "performance": booked.performance_id}
+    for place, ticket in enumerate(booked.tickets):
+        parameters |= {f"{name}_{place}": getattr(ticket, name) for name in _TICKET_COLUMNS}
+    tx.fetch(_insert_tickets(len(booked.tickets)), **parameters)
+
+
+@cache
+def _insert_tickets(quantity: int) -> Prepared:
+    of_booking = {"booking_id": "booking", "performance_id": "performance"}
+    rows = [
+        of_booking | {name: f"{name}_{place}" for name in _TICKET_COLUMNS}
+        for place in range(quantity)
+    ]
+    return Prepared(inserting(_TICKET, *rows))
 
 
 # -- looking ------------------------------------------------------------------------------------
@@ -323,18 +284,8 @@ _VOID = Change(
 
 def _void(tx: Tx, booked: Booked) -> tuple[list[uuid.UUID], list[int]]:
     """Void every ticket or refuse, and free exactly their seats; return both."""
-    changed = _VOID.run_all(tx, [{"id": ticket.id, "now": tx.now} for ticket in booked.tickets])
-    voided: list[uuid.UUID] = [ticket_id for (ticket_id,) in changed]
+    voided = [ticket.id for ticket in booked.tickets if _VOID.run(tx, id=ticket.id, now=tx.now)]
     if len(voided) != len(booked.tickets):
         raise AlreadyScanned()
-    freed = tx.execute(
-        update(_SEAT)
-        .where(
-            Seat.performance_id == booked.performance_id,
-            Seat.seat_no.in_([ticket.seat_no for ticket in booked.tickets]),
-            Seat.ticket_id.in_(voided),
-        )
-        .values(ticket_id=null())
-        .returning(_SEAT.c.seat_no)
-    ).scalars()
-    return voided, sorted(freed)
+    seat_nos = [ticket.seat_no for ticket in booked.tickets]
+    return voided, seats.take_back(tx, booked.performance_id, seat_nos, voided)

@@ -25,6 +25,7 @@ from webapp.domain.model import (
     Venue,
     table_of,
 )
+from webapp.statements import Prepared
 
 SEATS_PER_STATEMENT = 20_000
 
@@ -118,12 +119,12 @@ class Listing:
 
 _RULES = tuple(table_of(Performance).c[name] for name in Rules.__slots__)
 _GET_RULES = select(*_RULES)
-_GET_RULES_OF_ONE = _GET_RULES.where(Performance.id == bindparam("performance"))
+_GET_RULES_OF_ONE = Prepared(_GET_RULES.where(Performance.id == bindparam("performance")))
 
 
 def get_rules(tx: Tx, performance_id: int) -> Rules:
     """Read one performance's rules; raise NotFound."""
-    row = tx.execute(_GET_RULES_OF_ONE, {"performance": performance_id}).one_or_none()
+    row = tx.fetch_one(_GET_RULES_OF_ONE, performance=performance_id)
     if row is None:
         raise NotFound()
     return make(Rules, row)

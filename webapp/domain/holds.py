@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, insert, null, or_, select, update
+from sqlalchemy import bindparam, case, null, select, update
 
 from webapp.db import Tx, seconds
+from webapp.domain import seats
 from webapp.domain.errors import (
     AlreadyBooked,
     HoldExpired,
@@ -28,12 +29,12 @@ from webapp.domain.errors import (
     SeatsTaken,
     TooManySeats,
 )
-from webapp.domain.model import Allowance, Booking, Hold, Seat, table_of
+from webapp.domain.model import Allowance, Booking, Hold, table_of
 from webapp.domain.rows import UPSERT, Change
 from webapp.domain.waiting_room import Admission, Pass
+from webapp.statements import Prepared, inserting
 
 _HOLD = table_of(Hold)
-_SEAT = table_of(Seat)
 _ALLOWANCE = table_of(Allowance)
 
 
@@ -98,7 +99,7 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
         min(tx.now + seconds(rules.hold_seconds), admission.holds_end_at),
     )
     displaced, freed = _take(tx, held, previous, offers)
-    tx.execute(_INSERT_HOLD, {name: getattr(held, name) for name in Held.__slots__})
+    tx.fetch(_INSERT_HOLD, **{name: getattr(held, name) for name in Held.__slots__})
     tx.record(
         "hold_placed",
         performance_id=held.performance_id,
@@ -118,7 +119,7 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
     return held
 
 
-_INSERT_HOLD = insert(_HOLD)
+_INSERT_HOLD = Prepared(inserting(_HOLD, {name: name for name in Held.__slots__}))
 
 
 def _claim_allowance(
@@ -131,19 +132,17 @@ def _claim_allowance(
     seats_max = admission.rules.seats_max
     if quantity > seats_max:
         raise TooManySeats(seats_max=seats_max)
-    row = tx.execute(
-        _CLAIM[tx.connection.dialect.name],
-        {
-            "performance_id": admission.rules.id,
-            "account_id": admission.account_id,
-            "hold_id": hold_id,
-            "seats_held": quantity,
-            "bought_max": seats_max - quantity,
-        },
-    ).one_or_none()
+    row = tx.fetch_one(
+        _CLAIM,
+        performance_id=admission.rules.id,
+        account_id=admission.account_id,
+        hold_id=hold_id,
+        seats_held=quantity,
+        bought_max=seats_max - quantity,
+    )
     if row is None:
         raise TooManySeats(seats_max=seats_max)
-    previous: uuid.UUID | None = row.previous_hold_id
+    previous: uuid.UUID | None = row[0]
     return previous
 
 
@@ -165,87 +164,41 @@ def _claim_statement(dialect: str) -> Any:
     ).returning(_ALLOWANCE.c.previous_hold_id)
 
 
-_CLAIM = {dialect: _claim_statement(dialect) for dialect in UPSERT}
+_CLAIM = Prepared({dialect: _claim_statement(dialect) for dialect in UPSERT})
 
 
 def _take(
     tx: Tx, held: Held, previous: Held | None, offers: Sequence[Offer]
 ) -> tuple[dict[str, str], list[int]]:
-    """Turn the wanted seats to `held` and the replaced hold's other seats to free, in one statement.
+    """Turn the wanted seats to `held` and the replaced hold's other seats to free.
 
-    One statement over the sorted union: freeing first and taking then would let two customers who swap
-    seats wait for each other. Returns whom the seats were taken from (seat_no → dead hold) and which
-    seats became free. Raises SeatsTaken.
+    Returns whom the seats were taken from (seat_no → dead hold) and which seats became free. Raises
+    SeatsTaken.
     """
-    parameters = {
-        "performance": held.performance_id,
-        "wanted": held.seat_nos,
-        "hold": held.id,
-        "until": held.expires_at,
-        "now": tx.now,
-    }
-    if previous is None:
-        rows = tx.execute(_TAKE, parameters).all()
-    else:
-        union = sorted({*held.seat_nos, *previous.seat_nos})
-        rows = tx.execute(_SWAP, parameters | {"union": union, "previous": previous.id}).all()
-    taken = {row.seat_no for row in rows if row.hold_id == held.id}
+    new = (tx, held.performance_id, held.seat_nos, held.id, held.expires_at)
+    rows = seats.swap(*new, previous.seat_nos, previous.id) if previous else seats.take(*new)
+    taken = {seat_no: before for seat_no, now_of, before in rows if now_of == held.id}
     if len(taken) < len(offers):
         raise SeatsTaken(seats=[offer.label for offer in offers if offer.seat_no not in taken])
     mine = (None, previous.id if previous else None)
     displaced = {
-        str(row.seat_no): str(row.displaced_hold_id)
-        for row in rows
-        if row.hold_id == held.id and row.displaced_hold_id not in mine
+        str(seat_no): str(before) for seat_no, before in taken.items() if before not in mine
     }
-    return displaced, sorted(row.seat_no for row in rows if row.hold_id is None)
-
-
-_WANTED = _SEAT.c.seat_no.in_(bindparam("wanted", expanding=True))
-# The scalar form: (performance_id, seat_no) IN (…) was read as a scan of the hall (81/s, against
-# 10,308/s for this one, measured); tests/domain/test_plans.py EXPLAINs it.
-_OF_PERFORMANCE = _SEAT.c.performance_id == bindparam("performance")
-_SELLABLE = and_(_SEAT.c.ticket_id.is_(None), _SEAT.c.blocked.is_(False))
-_FREE_NOW = and_(_SELLABLE, or_(_SEAT.c.hold_id.is_(None), _SEAT.c.held_until <= bindparam("now")))
-_RETURNED = (_SEAT.c.seat_no, _SEAT.c.hold_id, _SEAT.c.displaced_hold_id)
-_NEW_HOLD = bindparam("hold", type_=_SEAT.c.hold_id.type)
-_NEW_UNTIL = bindparam("until", type_=_SEAT.c.held_until.type)
-
-_TAKE = (
-    update(_SEAT)
-    .where(_OF_PERFORMANCE, _WANTED, _FREE_NOW)
-    .values(hold_id=_NEW_HOLD, held_until=_NEW_UNTIL, displaced_hold_id=_SEAT.c.hold_id)
-    .returning(*_RETURNED)
-)
-_OF_PREVIOUS = _SEAT.c.hold_id == bindparam("previous", type_=_SEAT.c.hold_id.type)
-_SWAP = (
-    update(_SEAT)
-    .where(
-        _OF_PERFORMANCE,
-        _SEAT.c.seat_no.in_(bindparam("union", expanding=True)),
-        or_(_OF_PREVIOUS, and_(_WANTED, _FREE_NOW)),
-    )
-    .values(
-        hold_id=case((_WANTED, _NEW_HOLD), else_=null()),
-        held_until=case((_WANTED, _NEW_UNTIL), else_=null()),
-        displaced_hold_id=_SEAT.c.hold_id,
-    )
-    .returning(*_RETURNED)
-)
+    return displaced, sorted(seat_no for seat_no, now_of, _ in rows if now_of is None)
 
 
 # -- looking ------------------------------------------------------------------------------------
 
 _FIND = select(*(_HOLD.c[name] for name in Held.__slots__))
-_FIND_BY_ID = _FIND.where(_HOLD.c.id == bindparam("hold"))
+_FIND_BY_ID = Prepared(_FIND.where(_HOLD.c.id == bindparam("hold")))
 
 
 def get_own(tx: Tx, hold_id: uuid.UUID, account_id: uuid.UUID) -> Held:
     """Return a customer's live hold; raise NotFound (also for somebody else's), or how it ended."""
-    row = tx.execute(_FIND_BY_ID, {"hold": hold_id}).one_or_none()
-    if row is None or row.account_id != account_id:
+    row = tx.fetch_one(_FIND_BY_ID, hold=hold_id)
+    held = _held(row) if row else None
+    if held is None or held.account_id != account_id:
         raise NotFound()
-    held = _held(row)
     if held.end_reason == "paid":
         reference = tx.execute(
             select(Booking.reference).where(Booking.hold_id == hold_id)
@@ -302,7 +255,7 @@ def release(tx: Tx, hold_id: uuid.UUID, account_id: uuid.UUID, reason: str = "re
         performance_id=held.performance_id,
         hold_id=str(hold_id),
         reason=closed.end_reason,
-        seats=_free(tx, held.performance_id, held.seat_nos, [hold_id]),
+        seats=seats.free(tx, held.performance_id, held.seat_nos, [hold_id]),
     )
 
 
@@ -332,7 +285,9 @@ def expire(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> int:
     freed: dict[str, list[int]] = {}
     for performance_id, rows in sorted(by_performance.items()):
         seat_nos = sorted(seat_no for row in rows for seat_no, _ in row.seats)
-        freed[str(performance_id)] = _free(tx, performance_id, seat_nos, [row.id for row in rows])
+        freed[str(performance_id)] = seats.free(
+            tx, performance_id, seat_nos, [row.id for row in rows]
+        )
     if closed:
         tx.record("holds_expired", holds=[str(row.id) for row in closed], freed=freed)
     return len(closed)
@@ -373,24 +328,6 @@ _CLOSE_PAID = Change(
     _HOLD.c.expires_at > bindparam("now"),
     returning=Held.__slots__,
 )
-
-
-def _free(
-    tx: Tx, performance_id: int, seat_nos: Sequence[int], hold_ids: Sequence[uuid.UUID]
-) -> list[int]:
-    """Free those of `seat_nos` that one of `hold_ids` still has; return them."""
-    return sorted(
-        tx.execute(
-            update(_SEAT)
-            .where(
-                Seat.performance_id == performance_id,
-                Seat.seat_no.in_(seat_nos),
-                Seat.hold_id.in_(hold_ids),
-            )
-            .values(hold_id=None, held_until=None)
-            .returning(_SEAT.c.seat_no)
-        ).scalars()
-    )
 
 
 def leave(tx: Tx, performance_id: int, account_id: uuid.UUID, entry_id: uuid.UUID) -> None:

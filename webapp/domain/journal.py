@@ -43,23 +43,26 @@ What jobs note for themselves (`retired_at` of a stay that has ended, `swept_at`
 anybody and is not recorded.
 """
 
+from functools import cache
 from typing import Any
-
-from sqlalchemy import insert
 
 from webapp.db import Tx
 from webapp.domain.model import JournalEntry, table_of
+from webapp.statements import Prepared, inserting
 
-_INSERT = insert(table_of(JournalEntry))
+_JOURNAL = table_of(JournalEntry)
 
 
 def write(tx: Tx) -> None:
     """Store `tx.journal` in one INSERT; the kernel calls this after the work and all its locks."""
-    rows: list[dict[str, Any]] = [
-        {"attempt_id": tx.attempt_id, "at": tx.now, "kind": entry.kind, "facts": entry.facts}
-        for entry in tx.journal
-    ]
-    if len(rows) == 1:
-        tx.execute(_INSERT, rows[0])
-    else:
-        tx.execute(insert(JournalEntry).values(rows))
+    parameters: dict[str, Any] = {"attempt_id": tx.attempt_id, "at": tx.now}
+    for place, entry in enumerate(tx.journal):
+        parameters |= {f"kind_{place}": entry.kind, f"facts_{place}": entry.facts}
+    tx.fetch(_insert(len(tx.journal)), **parameters)
+
+
+@cache
+def _insert(quantity: int) -> Prepared:
+    one = {"attempt_id": "attempt_id", "at": "at"}
+    rows = [one | {"kind": f"kind_{n}", "facts": f"facts_{n}"} for n in range(quantity)]
+    return Prepared(inserting(_JOURNAL, *rows))

@@ -36,6 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from webapp.db import Tx
 from webapp.domain.errors import NotFound, Refusal
 from webapp.domain.model import Document, Instant
+from webapp.statements import Prepared
 
 UPSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -75,23 +76,22 @@ class Change:
             if c is mark or not (c.nullable or c.primary_key)
         }
         returned = [table.c[name] for name in returning] or key
-        self._statements = {
-            dialect: upsert(table)
-            .values({c.name: bindparam(c.name) for c in key} | nothing)
-            .on_conflict_do_update(index_elements=key, set_=values, where=and_(true(), *where))
-            .returning(*returned, mark == nothing[mark.name])
-            for dialect, upsert in UPSERT.items()
-        }
+        self._statement = Prepared(
+            {
+                dialect: upsert(table)
+                .values({c.name: bindparam(c.name) for c in key} | nothing)
+                .on_conflict_do_update(index_elements=key, set_=values, where=and_(true(), *where))
+                .returning(*returned, mark == nothing[mark.name])
+                for dialect, upsert in UPSERT.items()
+            }
+        )
 
     def run(self, tx: Tx, **parameters: Any) -> tuple[Any, ...] | None:
         """Change the row whose key is among `parameters`; return its columns, or None."""
-        changed = self.run_all(tx, [parameters])
-        return changed[0] if changed else None
-
-    def run_all(self, tx: Tx, rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
-        """Change several rows in one statement; return those that fitted."""
-        statement = self._statements[tx.connection.dialect.name]
-        changed = tx.execute(statement, rows if len(rows) > 1 else rows[0]).all()
-        if any(is_nothing for *_, is_nothing in changed):
+        changed = tx.fetch_one(self._statement, **parameters)
+        if changed is None:
+            return None
+        *columns, is_nothing = changed
+        if is_nothing:
             raise self._missing()
-        return [tuple(row)[:-1] for row in changed]
+        return tuple(columns)

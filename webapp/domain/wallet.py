@@ -4,15 +4,16 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, select
 
 from webapp.db import Tx, make
 from webapp.domain.errors import InsufficientFunds, NotFound
 from webapp.domain.model import Account, LedgerEntry, Wallet, table_of
 from webapp.domain.rows import Change
+from webapp.statements import Prepared, inserting
 
 _WALLET = table_of(Wallet)
-_LEDGER = insert(table_of(LedgerEntry))
+_LEDGER = table_of(LedgerEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +111,17 @@ def _move(
     row = _MOVE.run(tx, account_id=account_id, amount=amount_minor)
     if row is None:
         raise InsufficientFunds(short_minor=-amount_minor - get(tx, account_id).balance_minor)
-    tx.execute(
-        _LEDGER,
-        {
-            "id": ledger_id,
-            "account_id": account_id,
-            "kind": kind,
-            "amount_minor": amount_minor,
-            "booking_id": booking_id,
-            "at": tx.now,
-        },
+    movement = Movement(ledger_id, kind, amount_minor, booking_id, tx.now)
+    tx.fetch(
+        _INSERT_MOVEMENT,
+        account_id=account_id,
+        **{name: getattr(movement, name) for name in Movement.__slots__},
     )
     return make(Balance, row)
 
 
+_MOVEMENT_COLUMNS = ("account_id", *Movement.__slots__)
+_INSERT_MOVEMENT = Prepared(inserting(_LEDGER, {name: name for name in _MOVEMENT_COLUMNS}))
 _MOVE = Change(
     _WALLET,
     {"balance_minor": _WALLET.c.balance_minor + bindparam("amount")},

@@ -6,7 +6,8 @@ import secrets
 import time
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from prometheus_client import Histogram
 
 REQUESTS = Histogram(
@@ -46,8 +47,17 @@ HEADERS = {
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 
 
+class PagesOnly(SecureCookieSessionInterface):
+    """Flask's cookie session, for the pages; the API neither reads nor sets a cookie."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of a page's request; None makes Flask refuse to write one."""
+        return None if request.path.startswith("/api/") else super().open_session(app, request)
+
+
 def install(app: Flask) -> None:
     """Give every request an id, a log line, a measurement and the headers."""
+    app.session_interface = PagesOnly()
 
     @app.before_request
     def _begin() -> None:

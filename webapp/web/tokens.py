@@ -28,7 +28,14 @@ ALGORITHM = "HS256"
 ISSUER = "jari"
 LENGTH_MAX = 2_048
 WAITING_LIFETIME_SECONDS = 2 * 3600
-_REQUIRED = ["aud", "iss", "sub", "jti", "iat", "exp"]
+_CHECKED: jwt.types.Options = {
+    "require": ["aud", "iss", "sub", "jti", "iat", "exp"],
+    "strict_aud": True,
+    # Presence is required; the comparison is ours, by the database's clock.
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +91,32 @@ class Tokens:
         if len(text) > LENGTH_MAX or not text.isascii() or text.count(".") != 2:
             raise Rejected(401, "token_malformed", token=kind)
         try:
-            header = jwt.get_unverified_header(text)
-        except jwt.PyJWTError as error:
-            raise Rejected(401, "token_malformed", token=kind) from error
-        key = self._keys.get(str(header.get("kid")))
-        if key is None or header.get("typ") != f"{kind}+jwt":
-            raise Rejected(401, "token_invalid", token=kind)
-        try:
-            payload = jwt.decode(
-                text,
-                key,
-                algorithms=[ALGORITHM],
-                audience=f"jari-{kind}",
-                issuer=ISSUER,
-                options={
-                    "require": _REQUIRED,
-                    "strict_aud": True,
-                    # Presence is required; the comparison is ours, by the database's clock.
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                },
-            )
-            claims = _claims(payload)
+            claims = _claims(self._verified(kind, text))
         except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-            raise Rejected(401, "token_invalid", token=kind) from error
+            raise Rejected(401, _fault(text), token=kind) from error
         if claims.expires_at <= self._clock.now().timestamp() and not expired_too:
             raise Rejected(401, "token_expired", token=kind)
         return claims
+
+    def _verified(self, kind: Kind, text: str) -> dict[str, Any]:
+        """Return the payload; raise a PyJWTError. Nothing is parsed twice: most tokens are the newest."""
+        for kid, key in self._keys.items():
+            try:
+                token = jwt.decode_complete(
+                    text,
+                    key,
+                    algorithms=[ALGORITHM],
+                    audience=f"jari-{kind}",
+                    issuer=ISSUER,
+                    options=_CHECKED,
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            if token["header"].get("kid") != kid or token["header"].get("typ") != f"{kind}+jwt":
+                break
+            payload: dict[str, Any] = token["payload"]
+            return payload
+        raise jwt.InvalidTokenError
 
     def _issue(self, kind: Kind, stay: Stay | Pass, expires: float, **more: Any) -> str:
         payload = {
@@ -126,6 +131,15 @@ class Tokens:
         } | more
         headers = {"kid": self._kid, "typ": f"{kind}+jwt"}
         return jwt.encode(payload, self._keys[self._kid], ALGORITHM, headers=headers)
+
+
+def _fault(text: str) -> str:
+    """Tell a text that is no token from one that is not ours."""
+    try:
+        jwt.get_unverified_header(text)
+    except jwt.PyJWTError:
+        return "token_malformed"
+    return "token_invalid"
 
 
 def _kid(secret: str) -> str:
