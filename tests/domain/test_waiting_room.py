@@ -518,7 +518,8 @@ def test_the_offers_of_a_hold_come_from_the_admission_only(db: Database) -> None
     sale = make_sale(db, seats_max=2)
     [customer] = make_accounts(db)
     admitted = enter(db, customer, sale)
-    admission = db.transact(waiting_room.enter, admitted)
+    rules = db.read(catalogue.get_rules, sale)
+    admission = db.transact(waiting_room.enter, admitted, rules)
     assert admission.rules.seats_max == 2
     assert admission.account_id == customer.id
     held = db.transact(holds.place, admission, new_id(), offers([1, 2]))

@@ -9,16 +9,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, select
 
 from webapp.db import Tx, seconds
 from webapp.domain.errors import IdempotencyKeyReused
 from webapp.domain.model import IdempotencyKey, table_of
+from webapp.statements import Prepared, inserting
 
 KEPT_SECONDS = 24 * 3600
 CONSTRAINT = "pk_idempotency_key"
 
 _KEY = table_of(IdempotencyKey)
+_NAMES = ("account_id", "method", "path", "key")
+_OF_REQUEST = tuple(_KEY.c[name] == bindparam(name) for name in _NAMES)
+_FIND = Prepared(
+    select(_KEY.c.request_digest, _KEY.c.status, _KEY.c.answer).where(
+        *_OF_REQUEST, _KEY.c.expires_at > bindparam("now")
+    )
+)
+_KEEP = Prepared(inserting(_KEY, {column.name: column.name for column in _KEY.c}))
+_FORGET = Prepared(delete(_KEY).where(*_OF_REQUEST, _KEY.c.expires_at <= bindparam("now")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +53,13 @@ class Answer:
 
 def find(tx: Tx, request: Request) -> Answer | None:
     """Return the kept answer to this key; raise IdempotencyKeyReused for another body."""
-    row = tx.execute(
-        select(_KEY.c.request_digest, _KEY.c.status, _KEY.c.answer).where(
-            *_of(request), IdempotencyKey.expires_at > tx.now
-        )
-    ).one_or_none()
+    row = tx.fetch_one(_FIND, now=tx.now, **_names(request))
     if row is None:
         return None
-    if row.request_digest != request.digest:
+    digest, status, answer = row
+    if digest != request.digest:
         raise IdempotencyKeyReused()
-    return Answer(row.status, row.answer, replayed=True)
+    return Answer(status, answer, replayed=True)
 
 
 def keyed(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Answer]:
@@ -60,18 +67,13 @@ def keyed(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Answ
 
     def perform(tx: Tx) -> Answer:
         answer = work(tx)
-        tx.execute(
-            insert(_KEY),
-            {
-                "account_id": request.account_id,
-                "method": request.method,
-                "path": request.path,
-                "key": request.key,
-                "request_digest": request.digest,
-                "status": answer.status,
-                "answer": answer.body,
-                "expires_at": tx.now + seconds(KEPT_SECONDS),
-            },
+        tx.fetch(
+            _KEEP,
+            request_digest=request.digest,
+            status=answer.status,
+            answer=answer.body,
+            expires_at=tx.now + seconds(KEPT_SECONDS),
+            **_names(request),
         )
         return answer
 
@@ -86,7 +88,7 @@ def replay(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Ans
         found = find(tx, request)
         if found is not None:
             return found
-        tx.execute(delete(_KEY).where(*_of(request), IdempotencyKey.expires_at <= tx.now))
+        tx.fetch(_FORGET, now=tx.now, **_names(request))
         return keyed(request, work)(tx)
 
     return answer_again
@@ -95,28 +97,16 @@ def replay(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Ans
 def forget_expired(tx: Tx, limit: int = 1_000) -> int:
     """Delete up to `limit` answers past their time; return how many."""
     expired = (
-        select(_KEY.c.account_id, _KEY.c.method, _KEY.c.path, _KEY.c.key)
+        select(*(_KEY.c[name] for name in _NAMES))
         .where(IdempotencyKey.expires_at <= tx.now)
         .order_by(IdempotencyKey.expires_at)
         .limit(limit)
     )
     rows = tx.execute(expired).all()
     for row in rows:
-        tx.execute(
-            delete(_KEY).where(
-                IdempotencyKey.account_id == row.account_id,
-                IdempotencyKey.method == row.method,
-                IdempotencyKey.path == row.path,
-                IdempotencyKey.key == row.key,
-            )
-        )
+        tx.fetch(_FORGET, now=tx.now, **row._mapping)
     return len(rows)
 
 
-def _of(request: Request) -> tuple[Any, ...]:
-    return (
-        IdempotencyKey.account_id == request.account_id,
-        IdempotencyKey.method == request.method,
-        IdempotencyKey.path == request.path,
-        IdempotencyKey.key == request.key,
-    )
+def _names(request: Request) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in _NAMES}

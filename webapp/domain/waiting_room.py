@@ -22,8 +22,15 @@ from sqlalchemy import ColumnElement, bindparam, case, func, insert, or_, select
 from webapp.db import Tx, make, seconds
 from webapp.domain import catalogue
 from webapp.domain.catalogue import Rules
-from webapp.domain.errors import NotAdmitted, SaleClosed, SalePaused, TurnOver
-from webapp.domain.model import Allowance, Hold, QueueEntry, RoomProgress, table_of
+from webapp.domain.errors import NotAdmitted, Refusal, SaleClosed, SalePaused, TurnOver
+from webapp.domain.model import (
+    Allowance,
+    Hold,
+    Performance,
+    QueueEntry,
+    RoomProgress,
+    table_of,
+)
 from webapp.domain.rows import Change
 
 NUMBERED_PER_BATCH = 2_000
@@ -230,6 +237,11 @@ _END = Change(_ENTRY, _ENDED | {"retired_at": bindparam("now")}, *_GOES_ON, miss
 # -- being inside -------------------------------------------------------------------------------
 
 _FIRST_END = bindparam("first_end", type_=_ENTRY.c.holds_end_at.type)
+_SALE_GOES_ON = select(Performance.id).where(
+    Performance.id == bindparam("performance"),
+    Performance.sales_close_at > bindparam("now"),
+    Performance.paused_at.is_(None),
+)
 _ENTER = Change(
     _ENTRY,
     {
@@ -240,34 +252,40 @@ _ENTER = Change(
         )
     },
     *_GOES_ON,
+    _ENTRY.c.performance_id == bindparam("performance"),
     _ENTRY.c.access_expires_at > bindparam("now"),
+    _SALE_GOES_ON.exists(),
     returning=["holds_end_at"],
     missing=NotAdmitted,
 )
 
 
-def enter(tx: Tx, admitted: Pass) -> Admission:
-    """Check the stay's row and the sale's rules; return the permission to hold seats.
+def enter(tx: Tx, admitted: Pass, rules: Rules) -> Admission:
+    """Check the stay's row and whether the sale goes on; return the permission to hold seats.
 
-    The first hold of a stay fixes `holds_end_at`: the later of the access's end and that hold's
-    lifetime. Nothing moves it after. Raises NotAdmitted, SaleClosed, SalePaused.
+    `rules` may be a moment old: what must not be late, that the sale was paused or has closed, is
+    read here. The first hold of a stay fixes `holds_end_at`: the later of the access's end and that
+    hold's lifetime. Nothing moves it after. Raises NotAdmitted, SaleClosed, SalePaused.
     """
-    rules = catalogue.get_rules(tx, admitted.performance_id)
-    if tx.now >= rules.sales_close_at:
-        raise SaleClosed()
-    if rules.paused_at is not None:
-        raise SalePaused()
     row = _ENTER.run(
         tx,
         id=admitted.entry_id,
         account=admitted.account_id,
+        performance=admitted.performance_id,
         now=tx.now,
         first_end=tx.now + seconds(rules.hold_seconds),
     )
     if row is None:
-        raise NotAdmitted()
+        raise _why_not_entered(tx, admitted)
     [holds_end_at] = row
     return Admission(admitted.entry_id, admitted.account_id, holds_end_at, rules)
+
+
+def _why_not_entered(tx: Tx, admitted: Pass) -> Refusal:
+    rules = catalogue.get_rules(tx, admitted.performance_id)
+    if tx.now >= rules.sales_close_at:
+        return SaleClosed()
+    return SalePaused() if rules.paused_at is not None else NotAdmitted()
 
 
 # -- the usher ----------------------------------------------------------------------------------

@@ -112,8 +112,8 @@ def _leave(performance_id: int, account_id: uuid.UUID, tx: Tx) -> Answer:
 def place_hold(house: House, admitted: Pass, wish: Wish) -> Placed:
     """Hold what the customer wishes; raise the refusals of `holds.place` and of choosing."""
 
-    def decide(offers: Sequence[Offer], together: str) -> Placed:
-        held = house.db.transact(_enter_and_place, admitted, new_id(), offers)
+    def decide(rules: Rules, offers: Sequence[Offer], together: str) -> Placed:
+        held = house.db.transact(_enter_and_place, admitted, rules, new_id(), offers)
         return Placed(held, together)
 
     return _place(house, admitted, wish, decide)
@@ -125,11 +125,11 @@ def place_hold_once(
     """Like `place_hold`, once per key."""
     hall = house.seatmap_of(house.sales.get(admitted.performance_id))
 
-    def decide(offers: Sequence[Offer], together: str) -> Answer:
+    def decide(rules: Rules, offers: Sequence[Offer], together: str) -> Answer:
         hold_id = new_id()
 
         def work(tx: Tx) -> Answer:
-            held = _enter_and_place(tx, admitted, hold_id, offers)
+            held = _enter_and_place(tx, admitted, rules, hold_id, offers)
             return Answer(201, shapes.jsonable(shapes.placed_hold(held, hall, together)))
 
         return keyed(house, request, work)
@@ -138,14 +138,14 @@ def place_hold_once(
 
 
 def _place(
-    house: House, admitted: Pass, wish: Wish, decide: Callable[[Sequence[Offer], str], T]
+    house: House, admitted: Pass, wish: Wish, decide: Callable[[Rules, Sequence[Offer], str], T]
 ) -> T:
     sale = house.sales.get(admitted.performance_id)
     if wish.labels:
         places = house.seatmap_of(sale).get_places(wish.labels)
         if sale.rules.single_seat_rule == "strict":
             _refuse_single_seats(house, sale, places)
-        return decide(_offers(sale, places), "chosen")
+        return decide(sale.rules, _offers(sale, places), "chosen")
     return _place_best(house, admitted, wish, sale, decide)
 
 
@@ -166,7 +166,7 @@ def _place_best(
     admitted: Pass,
     wish: Wish,
     sale: Sale,
-    decide: Callable[[Sequence[Offer], str], T],
+    decide: Callable[[Rules, Sequence[Offer], str], T],
 ) -> T:
     """Choose in a read, decide by the keyed update, choose anew when lost.
 
@@ -186,7 +186,7 @@ def _place_best(
                 # Whoever loses steps further out of the crowd.
                 spread=seatmap.CHOICES_KEPT << min(lost, SPREAD_DOUBLINGS_MAX),
             )
-            return decide(_offers(sale, choice.places), choice.together)
+            return decide(sale.rules, _offers(sale, choice.places), choice.together)
         except SeatsTaken:
             lost += 1
         except NotEnoughSeats:
@@ -217,8 +217,10 @@ def _offers(sale: Sale, places: Sequence[Place]) -> list[Offer]:
     ]
 
 
-def _enter_and_place(tx: Tx, admitted: Pass, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
-    return holds.place(tx, waiting_room.enter(tx, admitted), hold_id, offers)
+def _enter_and_place(
+    tx: Tx, admitted: Pass, rules: Rules, hold_id: uuid.UUID, offers: Sequence[Offer]
+) -> Held:
+    return holds.place(tx, waiting_room.enter(tx, admitted, rules), hold_id, offers)
 
 
 def release_hold(
