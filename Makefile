@@ -22,7 +22,7 @@ export PYTHONNOUSERSITE := 1
 export FLASK_SKIP_DOTENV := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help install run check test bench postgres browser constraints clean
+.PHONY: help install run check test bench soak mutants audit postgres browser constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,15 @@ test: $(STAMP) browser ## the whole suite, on both databases and in a browser
 
 bench: $(STAMP) ## measure, as ratios against references
 	$(BIN)/python -m tests.bench
+
+soak: $(STAMP) ## two minutes of faults, histories checked; SOAK=1000000 for so many operations, SEED=…
+	$(BIN)/python -m tests.soak
+
+mutants: $(STAMP) ## take each guard out in turn: the named test must notice
+	$(BIN)/python -m tests.mutants
+
+audit: $(STAMP) ## known vulnerabilities of what is installed; fails when it could not look
+	$(BIN)/python -m pip_audit --requirement constraints.txt --disable-pip --no-deps --strict
 
 postgres: $(STAMP) ## run a throw-away PostgreSQL until Ctrl-C
 	@exec $(BIN)/python -m tests.postgres

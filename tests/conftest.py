@@ -5,7 +5,8 @@ Each test gets its own copy of a migrated template, so tests commit for real and
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests import failures
 from tests.postgres import Postgres
 from webapp import create_app
 from webapp.clock import Clock
@@ -21,6 +23,31 @@ from webapp.config import Config
 from webapp.db import Database
 
 SECRET = "test-secret-" + "k" * 40
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End `pytest -m failure` with the rows of the table of failures and what became of each."""
+    if terminalreporter.config.option.markexpr != "failure":
+        return
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if outcome == "passed" and report.when != "call":
+                continue
+            for row in dict(report.user_properties).get("failures", ()):
+                outcomes[row][outcome] += 1
+    terminalreporter.section("failures of others")
+    for row, (wrong, _) in failures.ROWS.items():
+        counts = ", ".join(f"{count} {name}" for name, count in outcomes[row].items())
+        terminalreporter.write_line(f"{row:<4} {wrong[:70]:<70} {counts or '-'}")
+
+
+@pytest.fixture(autouse=True)
+def _rows(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Let a test's report say which failures it is about."""
+    rows = [mark.args[0] for mark in request.node.iter_markers("failure")]
+    if rows:
+        record_property("failures", rows)
 
 
 def config_for(url: str, **changes: object) -> Config:

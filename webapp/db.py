@@ -42,7 +42,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql import Executable
 
 from webapp.clock import Clock
-from webapp.engines import Turnstile, prepare_sqlite
+from webapp.engines import Turnstile, prepare_postgresql, prepare_sqlite
 from webapp.statements import Prepared, Rows
 
 log = logging.getLogger("jari.db")
@@ -161,6 +161,10 @@ _KINDS = {
     "SQLITE_LOCKED": "conflict",
     "57014": "overload",  # statement_timeout
     "53300": "overload",  # too many connections
+    "53100": "overload",  # the disk is full, or (53200) the memory: nothing is stored, and it may pass
+    "53200": "overload",
+    "25006": "overload",  # the server became a standby under us
+    "SQLITE_FULL": "overload",
     "57P01": "lost",
     "57P02": "lost",
     "57P03": "lost",
@@ -221,6 +225,7 @@ class Database:
             prepare_sqlite(reader, writes=False)
             self._single = self._snapshot = reader
         else:
+            prepare_postgresql(writer)
             self._single = reader.execution_options(isolation_level="AUTOCOMMIT")
             self._snapshot = reader.execution_options(postgresql_readonly=True)
         self.clock = Clock(self._ask_time)

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError, TimeoutError
 
+COMMIT_SECONDS = 6.0  # for a COMMIT's answer; the synchronous standby may be far away
 BEGIN_WAIT_SECONDS = 2.0  # on SQLite, for another process to finish writing
 
 _SERVER_SETTINGS = {
@@ -25,6 +27,15 @@ _SERVER_SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "10s",
+}
+# Without these a server that vanished from the network, and says not even goodbye, is waited for
+# until the kernel gives up, a quarter of an hour later; a failover must not take longer than 30 s.
+_LINE = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 8_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
 }
 _WRITER_SETTINGS = {
     # A sequential or bitmap scan under SERIALIZABLE locks a whole small table against everybody:
@@ -52,20 +63,20 @@ def engine_options(
     Returns keyword arguments of `sqlalchemy.create_engine`, `url` included.
     """
     target = _resolved(make_url(url))
-    common = {
-        "url": target,
-        "pool_size": pool_size,
-        "max_overflow": 0,
-        "pool_timeout": pool_timeout,
-    }
+    common = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_timeout}
     if target.get_backend_name() == "sqlite":
-        return common | {"connect_args": {"isolation_level": None, "timeout": 2.0}}
+        connect_args = {"isolation_level": None, "timeout": 2.0}
+        return common | {"url": target, "connect_args": connect_args}
+    if not writes and target.query.get("target_session_attrs") == "read-write":
+        # The same server for libpq, which takes our readers' read-only default for a standby's.
+        target = target.update_query_dict({"target_session_attrs": "primary"})
     settings = _SERVER_SETTINGS | (_WRITER_SETTINGS if writes else _READER_SETTINGS)
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return (
         common
         | {
-            "connect_args": {"options": options, "application_name": "jari", "connect_timeout": 5},
+            "url": target,
+            "connect_args": {"options": options, "application_name": "jari", **_LINE},
             "isolation_level": "SERIALIZABLE" if writes else "REPEATABLE READ",
             "pool_pre_ping": False,  # a lost connection is met by the retry, without a round trip each time
         }
@@ -77,6 +88,44 @@ def _resolved(url: URL) -> URL:
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     return url.set(database=str(Path(url.database or "").absolute()))
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection that does not wait for ever for COMMIT's answer.
+
+    `statement_timeout` does not bound a COMMIT that waits for its synchronous standby: with the standby
+    gone it waits until somebody repairs the cluster, and each waiting thread is one that serves nobody.
+    Cancelling it would be a lie: PostgreSQL then commits without the standby and reports success. So the
+    line is cut, and the kernel's witness says what became of it: in doubt, while it is.
+    """
+
+    _patience: float | None = None
+
+    def commit(self) -> None:
+        """Commit; raise OperationalError when nobody has answered within COMMIT_SECONDS."""
+        self._patience = COMMIT_SECONDS
+        try:
+            super().commit()
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None:
+                self.pgconn.finish()
+            raise
+        finally:
+            self._patience = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for the server, a COMMIT's answer no longer than its patience."""
+        return super().wait(gen, interval, timeout or self._patience)
+
+
+def prepare_postgresql(engine: Engine) -> None:
+    """Make a PostgreSQL engine's connections patient ones."""
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(
+        _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]
+    ) -> PatientConnection:
+        return PatientConnection.connect(*arguments, **options)
 
 
 def prepare_sqlite(engine: Engine, *, writes: bool) -> None:

@@ -1,8 +1,18 @@
-"""For the operator's machines: does the process live, can it serve, what has it done."""
+"""For the operator's machines: does the process live, can it serve, what has it done.
+
+Promises:
+
+1. `/healthz` asks nobody: a database that is down is no reason to restart a process.
+2. `/readyz` answers within READY_SECONDS whatever the database does, and asks it once at a time.
+"""
 
 import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
 
 from flask import Blueprint, Response, current_app
+from flask.blueprints import BlueprintSetupState
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -13,19 +23,47 @@ from prometheus_client import (
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.db import Busy, Tx
+from webapp.db import Busy, Database, Tx
 from webapp.domain.model import JobLease
 from webapp.web.guards import public
 from webapp.web.house import house
 
 blueprint = Blueprint("operations", __name__)
 
+READY_SECONDS = 1.5  # a load balancer asks every few seconds and counts a late answer as none
+
 
 @blueprint.get("/healthz")
 @public
 def healthz() -> Response:
-    """Say that the process lives. It asks nobody: a database that is down is no reason to restart."""
+    """Say that the process lives."""
     return Response("ok\n", mimetype="text/plain")
+
+
+class Readiness:
+    """Asks the database in a thread of its own, so that whoever wants to know need not wait with it.
+
+    A database that is gone fails after several tries, one that is frozen never answers; a question that
+    is still open when the next one comes is shared.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="readiness")
+        self._asked: Future[None] | None = None
+
+    def ask(self, db: Database) -> None:
+        """Return if the database answers in time with this version's tables; raise what it raises."""
+        with self._mutex:
+            if self._asked is None or self._asked.done():
+                self._asked = self._thread.submit(db.lookup, _touch)
+            asked = self._asked
+        asked.result(READY_SECONDS)
+
+
+@blueprint.record_once
+def _install(state: BlueprintSetupState) -> None:
+    state.app.extensions["jari.readiness"] = Readiness()
 
 
 @blueprint.get("/readyz")
@@ -33,8 +71,8 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Say whether requests can be served: the database answers and has this version's tables."""
     try:
-        house().db.lookup(_touch)
-    except (Busy, SQLAlchemyError) as error:
+        current_app.extensions["jari.readiness"].ask(house().db)
+    except (Busy, NotInTime, SQLAlchemyError) as error:
         current_app.logger.warning("not ready: %s", type(error).__name__)
         return Response("not ready\n", 503, mimetype="text/plain")
     return Response("ready\n", mimetype="text/plain")
