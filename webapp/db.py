@@ -163,7 +163,6 @@ _KINDS = {
     "53300": "overload",  # too many connections
     "53100": "overload",  # the disk is full, or (53200) the memory: nothing is stored, and it may pass
     "53200": "overload",
-    "25006": "overload",  # the server became a standby under us
     "SQLITE_FULL": "overload",
     "57P01": "lost",
     "57P02": "lost",

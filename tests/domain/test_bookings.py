@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
@@ -25,7 +25,7 @@ from webapp.domain.errors import (
     TooLate,
     WrongPerformance,
 )
-from webapp.domain.model import JournalEntry, LedgerEntry
+from webapp.domain.model import JournalEntry, LedgerEntry, Seat
 from webapp.domain.waiting_room import Pass
 
 
@@ -331,3 +331,44 @@ def test_a_payment_that_is_refused_writes_nothing_at_all(db: Database) -> None:
     with pytest.raises(InsufficientFunds):
         db.transact(bookings.pay, admitted, Payment(new_id(), new_id(), held.id))
     assert db.read(lambda tx: tx.execute(count).scalar()) == before
+
+
+# -- the guards behind the guards ---------------------------------------------------------------------
+
+
+def give_to_a_stranger(db: Database, sale: int, seat_no: int, **facts: object) -> None:
+    """Let a seat be another's, which no transaction of ours would do."""
+    change = update(Seat).where(Seat.performance_id == sale, Seat.seat_no == seat_no)
+    db.transact(lambda tx: tx.execute(change.values(**facts)))
+
+
+def test_a_seat_that_is_no_longer_held_is_not_sold(db: Database) -> None:
+    sale = make_sale(db)
+    [customer] = make_accounts(db)
+    admitted = enter(db, customer, sale)
+    held = place(db, admitted, [1, 2])
+    give_to_a_stranger(db, sale, 2, hold_id=new_id())
+    with pytest.raises(HoldExpired):
+        pay(db, admitted, held)
+    assert db.lookup(seatmap.states, sale)[:4] == "fhhf"
+    assert balance(db, customer) == 1_000_000
+
+
+def test_a_cancellation_frees_no_seat_that_is_anothers(db: Database) -> None:
+    sale = make_sale(db)
+    [customer] = make_accounts(db)
+    booked = book(db, customer, sale, [1, 2])
+    give_to_a_stranger(db, sale, 2, ticket_id=new_id())
+    cancel(db, booked, customer)
+    assert db.lookup(seatmap.states, sale)[:4] == "ffsf"
+
+
+def test_an_ended_stay_pays_nothing(db: Database) -> None:
+    sale = make_sale(db)
+    [customer] = make_accounts(db)
+    admitted = enter(db, customer, sale)
+    held = place(db, admitted, [1])
+    assert db.transact(waiting_room.end, admitted.entry_id, customer.id, "left")
+    with pytest.raises(NotAdmitted):
+        pay(db, admitted, held)
+    assert balance(db, customer) == 1_000_000

@@ -63,3 +63,43 @@ def test_bought_seats_count_for_ever(db: Database) -> None:
     with pytest.raises(TooManySeats):
         place(db, again, [10, 11])
     place(db, again, [10])
+
+
+def test_all_the_seats_or_none(db: Database) -> None:
+    sale = make_sale(db)
+    first, second = make_accounts(db, 2)
+    place(db, enter(db, first, sale), [1])
+    with pytest.raises(SeatsTaken):
+        place(db, enter(db, second, sale), [1, 2, 3])
+    assert db.lookup(seatmap.states, sale)[:5] == "fhfff"
+
+
+def test_a_sold_or_blocked_seat_is_taken(db: Database) -> None:
+    sale = make_sale(db, blocked=[0])
+    owner, other = make_accounts(db, 2)
+    inside = enter(db, owner, sale)
+    pay(db, inside, place(db, inside, [1]))
+    admitted = enter(db, other, sale)
+    for seat in (0, 1):
+        with pytest.raises(SeatsTaken):
+            place(db, admitted, [seat])
+    assert db.lookup(seatmap.states, sale)[:3] == "bsf"
+
+
+def test_nobody_holds_more_than_the_limit_at_once(db: Database) -> None:
+    sale = make_sale(db, seats_max=2)
+    [customer] = make_accounts(db)
+    with pytest.raises(TooManySeats):
+        place(db, enter(db, customer, sale), [1, 2, 3])
+    assert "h" not in db.lookup(seatmap.states, sale)
+
+
+def test_a_swap_takes_no_seat_of_a_third(db: Database) -> None:
+    sale = make_sale(db)
+    customer, third = make_accounts(db, 2)
+    admitted = enter(db, customer, sale)
+    place(db, admitted, [1, 2])
+    place(db, enter(db, third, sale), [3])
+    with pytest.raises(SeatsTaken):
+        place(db, admitted, [2, 3])
+    assert db.lookup(seatmap.states, sale)[:5] == "fhhhf"

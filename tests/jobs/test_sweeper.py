@@ -160,3 +160,12 @@ def test_answers_past_their_day_are_forgotten(db: Database, clock: AdvancingCloc
     sweeper.run(db, lead(db))
     kept = select(IdempotencyKey.key)
     assert db.read(lambda tx: tx.execute(kept).scalars().all()) == ["new"]
+
+
+def test_a_hold_that_lives_is_not_swept_whoever_says_so(db: Database) -> None:
+    """What was found in a read may have been somebody's clock: the transaction asks again."""
+    sale = make_sale(db, hold_seconds=60)
+    [customer] = make_accounts(db)
+    held = hold(db, sale, customer, [1])
+    assert db.transact(holds.expire, [held.id]) == 0
+    assert db.lookup(seatmap.states, sale)[:3] == "fhf"

@@ -364,6 +364,15 @@ def test_when_all_connections_are_busy_the_surplus_is_told_at_once(hurried: Data
     assert venues(hurried) == ["Before", "Slow", "After"]
 
 
+def test_a_database_that_refuses_every_write_is_busy(db: Database, faults: Faults) -> None:
+    """A full disk is nobody's mistake, and may pass: asked to come back, told nothing else."""
+    faults.at_statement(1, "SQLITE_FULL" if db.is_sqlite else "53100")
+    with pytest.raises(Busy):
+        db.transact(add_venue)
+    assert faults.fired == 1
+    assert venues(db) == []
+
+
 def test_a_statement_that_takes_too_long_is_busy(postgres_url: str) -> None:
     app = create_app(config_for(postgres_url))
     db: Database = app.extensions["jari"].db

@@ -149,6 +149,11 @@ def _(api: Api) -> TestResponse:
     return api.call("place_hold", **hold(v))
 
 
+@provokes("place_hold", "not_found")
+def no_such_performance(api: Api) -> TestResponse:
+    return api.call("place_hold", **(given(api, "place_hold") | {"path": {"performance_id": -1}}))
+
+
 @provokes("place_hold", "sale_paused")
 def _(api: Api) -> TestResponse:
     v = visitor(api).join()

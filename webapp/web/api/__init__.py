@@ -142,6 +142,7 @@ OPERATIONS = (
         customer,
         {201: shapes.PlacedHold},
         (
+            "not_found",
             "token_wrong_performance",
             "not_admitted",
             "sale_paused",

@@ -1,0 +1,784 @@
+"""The guards of the house: where each stands, what is there without it, and which test notices.
+
+A guard is named by the text that is taken out, which must stand in its file exactly once: a change of the
+code that moves a guard has to move it here too. The constraints of the schema are found in the migrations.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = "webapp/migrations/versions/0001_first_schema.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard, and the code without it."""
+
+    guard: str
+    file: str
+    old: str
+    new: str
+    tests: str  # what pytest is given: files, test ids, -k
+
+    def apply(self, root: Path) -> None:
+        """Take the guard out of the checkout at `root`."""
+        path = root / self.file
+        text = path.read_text("utf-8")
+        if text.count(self.old) != 1:
+            raise LookupError(f"{self.guard}: its text stands {text.count(self.old)} times")
+        path.write_text(text.replace(self.old, self.new), "utf-8")
+
+
+def _of(file: str, tests: str, *guards: tuple[str, str, str, str]) -> list[Mutant]:
+    """Make mutants of one file; each ends with the test's name, or with a whole address of one."""
+    return [
+        Mutant(guard, file, old, new, test if "/" in test else f"{tests}::{test}")
+        for guard, old, new, test in guards
+    ]
+
+
+KERNEL = "tests/kernel/test_transact.py"
+UNKNOWN = "tests/kernel/test_unknown_commit.py"
+CONFLICTS = "tests/kernel/test_injected_conflicts.py"
+CONFLICT_ANYWHERE = f"{CONFLICTS}::test_a_conflict_at_any_statement_or_at_commit_changes_nothing"
+REAL = "tests/kernel/test_real_conflicts.py"
+TIME = "tests/kernel/test_clock.py"
+ROOM = "tests/domain/test_waiting_room.py"
+HOLDS = "tests/domain/test_holds.py"
+BOOKINGS = "tests/domain/test_bookings.py"
+KEYS = "tests/domain/test_idempotency.py"
+PEOPLE = "tests/domain/test_accounts.py"
+USHER = "tests/jobs/test_usher.py"
+SWEEPER = "tests/jobs/test_sweeper.py"
+TOKENS = "tests/web/test_tokens.py"
+API_TOKENS = "tests/web/test_api_tokens.py"
+API_KEYS = "tests/web/test_api_idempotency.py"
+GUARDS = "tests/web/test_guards.py"
+HOUSE = "tests/test_house.py"
+
+MUTANTS = [
+    *_of(
+        "webapp/db.py",
+        KERNEL,
+        (
+            "the retry of a serialization failure",
+            '    "40001": "conflict",\n',
+            '    "40001": "bug",\n',
+            f"{CONFLICT_ANYWHERE} -k postgresql",
+        ),
+        (
+            "the retry of a deadlock",
+            '    "40P01": "conflict",\n',
+            '    "40P01": "bug",\n',
+            f"{REAL}::test_a_deadlock_is_broken_and_both_are_done",
+        ),
+        (
+            "the retry of a terminated backend",
+            '    "57P01": "lost",\n',
+            '    "57P01": "bug",\n',
+            f"{REAL}::test_a_backend_terminated_in_mid_transaction_is_a_retry",
+        ),
+        (
+            "the retry of SQLite's busy writer",
+            '    "SQLITE_BUSY": "conflict",\n',
+            '    "SQLITE_BUSY": "bug",\n',
+            f"{CONFLICT_ANYWHERE} -k sqlite",
+        ),
+        (
+            "a conflict at COMMIT is a conflict, not a doubt",
+            'if self._trouble(error).kind == "conflict":',
+            "if False:",
+            CONFLICT_ANYWHERE,
+        ),
+        (
+            "the commit inside the retried block",
+            "            try:\n                tx.connection.commit()\n"
+            "            except _DATABASE_ERRORS as error:",
+            "            try:\n                tx.connection.commit()\n"
+            "            except _DATABASE_ERRORS as error:\n"
+            "                raise RuntimeError from error",
+            f"{HOUSE}::test_law_1_the_commit_is_inside_the_retried_block",
+        ),
+        (
+            "a lost COMMIT is settled",
+            "            self._settle(tx, lost, deadline)\n",
+            "            pass\n",
+            f"{UNKNOWN}::test_a_commit_that_never_happened_is_made_again",
+        ),
+        (
+            "a lost COMMIT is not simply repeated",
+            "            self._settle(tx, lost, deadline)\n",
+            "            raise _NeverHappened from lost\n",
+            f"{UNKNOWN}::test_an_applied_commit_without_an_answer_is_a_success",
+        ),
+        (
+            "a witness that is locked leaves the outcome open",
+            '                if trouble.code in ("55P03", "57014"):\n                    break',
+            '                if trouble.code in ("55P03", "57014"):\n'
+            "                    raise _NeverHappened from lost",
+            f"{UNKNOWN}::test_a_commit_that_still_waits_for_its_standby_is_neither_repeated_nor_denied",
+        ),
+        (
+            "the connection of a lost COMMIT is thrown away",
+            "                tx.connection.invalidate()\n",
+            "                pass\n",
+            f"{UNKNOWN}::test_the_connection_of_a_lost_commit_is_not_used_again",
+        ),
+        (
+            "a swallowed database error is found out",
+            "        if tx.failed:\n",
+            "        if False:\n",
+            "test_a_swallowed_database_error_is_found_out",
+        ),
+        (
+            "the deadline",
+            "if number == ATTEMPTS_MAX or time.monotonic() + pause > deadline:",
+            "if number == ATTEMPTS_MAX:",
+            "test_it_gives_up_at_the_deadline",
+        ),
+        (
+            "the last try",
+            "for number in range(1, ATTEMPTS_MAX + 1):",
+            "for number in range(1, 3 * ATTEMPTS_MAX):",
+            "test_it_gives_up_after_so_many_tries_with_full_jitter_between",
+        ),
+        (
+            "full jitter",
+            "random.uniform(0, min(",
+            "max(0, min(",
+            "test_it_gives_up_after_so_many_tries_with_full_jitter_between",
+        ),
+        (
+            "only the outermost call retries",
+            "        if running is not None:\n            return work(running, *args)\n",
+            "",
+            "test_a_nested_call_joins_and_only_the_outermost_retries",
+        ),
+        (
+            "a violated constraint is a refusal",
+            "            if refusal := self._refusals.get(trouble.code):\n",
+            "            if refusal := None:\n",
+            "test_a_mapped_constraint_is_its_refusal",
+        ),
+        (
+            "a generated code that is taken is made again",
+            " or trouble.code in self._again:",
+            ":",
+            "test_a_generated_code_that_is_taken_is_made_again",
+        ),
+        (
+            "effects follow the commit",
+            "            result = self._run(tx, work, args)\n            lost: Exception",
+            "            result = self._run(tx, work, args)\n            self._tell(tx.journal)\n"
+            "            lost: Exception",
+            "test_subscribers_hear_after_the_commit_and_only_of_what_is_stored",
+        ),
+        (
+            "a full disk is no bug",
+            '    "53100": "overload",',
+            '    "53100": "bug",',
+            "test_a_database_that_refuses_every_write_is_busy",
+        ),
+    ),
+    *_of(
+        "webapp/engines.py",
+        KERNEL,
+        (
+            "writers are SERIALIZABLE",
+            '"isolation_level": "SERIALIZABLE" if writes',
+            '"isolation_level": "REPEATABLE READ" if writes',
+            f"{REAL}::test_of_a_write_skew_pair_only_one_commits",
+        ),
+        (
+            "SQLite's writers begin as writers",
+            'exec_driver_sql("BEGIN IMMEDIATE")',
+            'exec_driver_sql("BEGIN")',
+            "tests/kernel/test_one_writer.py::test_a_writer_waits_at_begin_for_another_process",
+        ),
+        (
+            "readers cannot write (PostgreSQL)",
+            '    "default_transaction_read_only": "on",\n',
+            "",
+            "test_a_read_cannot_write",
+        ),
+        (
+            "readers cannot write (SQLite)",
+            '            connection.execute("PRAGMA query_only=ON")',
+            "            pass",
+            "test_a_read_cannot_write",
+        ),
+        (
+            "no planner scans a small hall",
+            '    "enable_seqscan": "off",\n    "enable_bitmapscan": "off",\n',
+            "",
+            "tests/domain/test_plans.py::test_no_writer_scans",
+        ),
+        (
+            "SQLite's commits wait for the disk",
+            "PRAGMA synchronous=FULL",
+            "PRAGMA synchronous=NORMAL",
+            "test_sqlite_writes_durably_with_foreign_keys",
+        ),
+        (
+            "turns come in the order of arrival",
+            "self._waiting.popleft()",
+            "self._waiting.pop()",
+            "tests/kernel/test_one_writer.py::test_turns_come_in_the_order_of_arrival",
+        ),
+        (
+            "a COMMIT is not waited for for ever",
+            "        self._patience = COMMIT_SECONDS\n",
+            "        self._patience = None\n",
+            "tests/outages/test_standby.py::test_a_standby_that_is_gone_keeps_nobody_waiting_for_ever",
+        ),
+    ),
+    *_of(
+        "webapp/clock.py",
+        TIME,
+        (
+            "the database's clock, not this machine's",
+            "return datetime.fromtimestamp(time.monotonic() + self._offset, UTC)",
+            "return datetime.fromtimestamp(time.time(), UTC)",
+            "test_this_machines_wall_clock_plays_no_part",
+        ),
+        (
+            "a slow reading is thrown away",
+            "if best[0] > ROUND_TRIP_MAX_SECONDS and self._offset is not None:",
+            "if False:",
+            "test_a_slow_reading_is_thrown_away",
+        ),
+    ),
+    *_of(
+        "webapp/domain/leases.py",
+        USHER,
+        (
+            "the fence",
+            ".where(JobLease.name == name, JobLease.fence == fence)\n"
+            "        .values(expires_at=tx.now + seconds(lifetime_seconds))",
+            ".where(JobLease.name == name)\n"
+            "        .values(expires_at=tx.now + seconds(lifetime_seconds))",
+            "test_a_leader_that_was_replaced_does_nothing",
+        ),
+        (
+            "a new leader has a new fence",
+            "fence=JobLease.fence + 1",
+            "fence=JobLease.fence",
+            "test_a_leader_that_was_replaced_does_nothing",
+        ),
+        (
+            "a lease is had by one",
+            "JobLease.name == name, JobLease.expires_at <= tx.now",
+            "JobLease.name == name",
+            "test_a_lease_is_had_by_one_until_it_runs_out",
+        ),
+        (
+            "a stranger gives nothing up",
+            ".where(JobLease.name == name, JobLease.fence == fence)\n"
+            "        .values(expires_at=tx.now)",
+            ".where(JobLease.name == name)\n        .values(expires_at=tx.now)",
+            "test_a_lease_given_up_is_free_at_once_and_not_by_a_stranger",
+        ),
+    ),
+    *_of(
+        "jobs/sweeper.py",
+        SWEEPER,
+        (
+            "the sweeper confirms its lease",
+            '    leases.confirm(tx, "sweeper", fence)\n    return holds.expire',
+            "    return holds.expire",
+            "test_a_sweeper_that_was_replaced_frees_nothing",
+        ),
+    ),
+    *_of(
+        "jobs/usher.py",
+        USHER,
+        (
+            "the usher confirms its lease",
+            '    leases.confirm(tx, "usher", fence)\n',
+            "",
+            "test_a_leader_that_was_replaced_does_nothing",
+        ),
+    ),
+    *_of(
+        "webapp/domain/waiting_room.py",
+        ROOM,
+        (
+            "no more inside than the capacity",
+            "min(rules.capacity - active, rules.rate_per_minute - recent)",
+            "rules.rate_per_minute - recent",
+            "test_admission_is_in_the_order_of_numbers_up_to_capacity",
+        ),
+        (
+            "no more a minute than the rate",
+            "min(rules.capacity - active, rules.rate_per_minute - recent)",
+            "rules.capacity - active",
+            "test_no_more_than_the_rate_within_any_minute",
+        ),
+        (
+            "numbers follow arrival",
+            "order_by=(QueueEntry.joined_at, QueueEntry.id)",
+            "order_by=(QueueEntry.id,)",
+            "test_ten_thousand_get_contiguous_numbers_in_the_order_of_arrival",
+        ),
+        (
+            "a pass is its customer's own",
+            '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), ',
+            '_GOES_ON = (bindparam("account") == bindparam("account"), ',
+            "test_a_pass_opens_nothing_for_somebody_else",
+        ),
+        (
+            "an ended stay opens nothing",
+            '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.ended_at.is_(None))',
+            '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.id.is_not(None))',
+            "test_an_ended_stay_opens_nothing",
+        ),
+        (
+            "an expired access opens nothing",
+            '    _ENTRY.c.access_expires_at > bindparam("now"),\n    returning',
+            "    returning",
+            "test_an_expired_access_opens_nothing",
+        ),
+        (
+            "the last deadline does not move",
+            "            (_ENTRY.c.holds_end_at.is_not(None), _ENTRY.c.holds_end_at),\n",
+            "",
+            "test_nothing_moves_the_last_deadline_of_a_stay",
+        ),
+        (
+            "a paused sale takes no holds",
+            "    if rules.paused_at is not None:\n        raise SalePaused()\n",
+            "",
+            "test_a_paused_or_closed_sale_takes_no_new_holds_but_is_paid",
+        ),
+        (
+            "a closed sale takes no holds",
+            "    if tx.now >= rules.sales_close_at:\n        raise SaleClosed()\n",
+            "",
+            "test_a_paused_or_closed_sale_takes_no_new_holds_but_is_paid",
+        ),
+        (
+            "who holds seats is not retired",
+            "last = func.coalesce(QueueEntry.holds_end_at, QueueEntry.access_expires_at)",
+            "last = QueueEntry.access_expires_at",
+            "test_who_still_holds_seats_keeps_the_stay_although_the_access_is_over",
+        ),
+        (
+            "who left is not ahead of anybody",
+            " - bisect_left(self.gone, number))",
+            ")",
+            "test_a_room_says_who_is_before_whom",
+        ),
+    ),
+    *_of(
+        "webapp/domain/holds.py",
+        HOLDS,
+        (
+            "only one's own hold",
+            "    if held is None or held.account_id != account_id:\n",
+            "    if held is None:\n",
+            f"{GUARDS}::test_what_is_anothers_is_not_there",
+        ),
+        (
+            "all seats or none",
+            "    if len(taken) < len(offers):\n",
+            "    if not taken:\n",
+            "test_all_the_seats_or_none",
+        ),
+        (
+            "the limit counts what was bought",
+            'where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max"),',
+            'where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max") + 1000,',
+            "test_bought_seats_count_for_ever",
+        ),
+        (
+            "the limit of one hold",
+            "    if quantity > seats_max:\n        raise TooManySeats(seats_max=seats_max)\n",
+            "",
+            "test_nobody_holds_more_than_the_limit_at_once",
+        ),
+        (
+            "a hold ends with the stay's last deadline",
+            "min(tx.now + seconds(rules.hold_seconds), admission.holds_end_at)",
+            "tx.now + seconds(rules.hold_seconds)",
+            f"{ROOM}::test_nothing_moves_the_last_deadline_of_a_stay",
+        ),
+        (
+            "a dead hold is not paid",
+            '    _HOLD.c.ended_at.is_(None),\n    _HOLD.c.expires_at > bindparam("now"),\n',
+            "    _HOLD.c.ended_at.is_(None),\n",
+            f"{HOLDS}::test_an_expired_hold_is_no_hold",
+        ),
+        (
+            "a hold is paid with the stay that placed it",
+            '    _HOLD.c.entry_id == bindparam("entry"),\n',
+            '    bindparam("entry") == bindparam("entry"),\n',
+            f"{BOOKINGS}::test_a_hold_is_paid_with_the_stay_that_placed_it",
+        ),
+        (
+            "a live hold is not swept",
+            "Hold.ended_at.is_(None), Hold.expires_at <= tx.now)\n        .values(ended_at",
+            "Hold.ended_at.is_(None))\n        .values(ended_at",
+            f"{SWEEPER}::test_a_hold_that_lives_is_not_swept_whoever_says_so",
+        ),
+        (
+            "a paid hold is not swept again",
+            "Hold.ended_at.is_(None), Hold.expires_at <= tx.now)\n        .values(ended_at",
+            "Hold.expires_at <= tx.now)\n        .values(ended_at",
+            f"{SWEEPER}::test_of_a_mixed_crowd_exactly_the_expired_are_swept",
+        ),
+    ),
+    *_of(
+        "webapp/domain/seats.py",
+        HOLDS,
+        (
+            "a seat that somebody holds is not free",
+            'or_(_SEAT.c.hold_id.is_(None), _SEAT.c.held_until <= bindparam("now"))',
+            'or_(_SEAT.c.seat_no >= 0, _SEAT.c.held_until <= bindparam("now"))',
+            "test_a_held_seat_is_nobody_elses",
+        ),
+        (
+            "an expired hold is no hold",
+            'or_(_SEAT.c.hold_id.is_(None), _SEAT.c.held_until <= bindparam("now"))',
+            'and_(_SEAT.c.hold_id.is_(None), bindparam("now").is_not(None))',
+            "test_an_expired_hold_is_no_hold",
+        ),
+        (
+            "a sold seat is not sellable",
+            "_SEAT.c.ticket_id.is_(None), _SEAT.c.blocked.is_(False)",
+            "_SEAT.c.blocked.is_(False), _SEAT.c.blocked.is_(False)",
+            "test_a_sold_or_blocked_seat_is_taken",
+        ),
+        (
+            "a blocked seat is not sellable",
+            "_SEAT.c.ticket_id.is_(None), _SEAT.c.blocked.is_(False)",
+            "_SEAT.c.ticket_id.is_(None), _SEAT.c.ticket_id.is_(None)",
+            "test_a_sold_or_blocked_seat_is_taken",
+        ),
+        (
+            "a replaced hold gives its other seats back",
+            "            hold_id=case((wanted, _NEW_HOLD), else_=null()),\n"
+            "            held_until=case((wanted, _NEW_UNTIL), else_=null()),",
+            "            hold_id=case((wanted, _NEW_HOLD), else_=_SEAT.c.hold_id),\n"
+            "            held_until=case((wanted, _NEW_UNTIL), else_=_SEAT.c.held_until),",
+            "test_asking_again_replaces_the_hold",
+        ),
+        (
+            "a swap takes no seat of a third",
+            "            or_(_OF_PREVIOUS, and_(wanted, _FREE_NOW)),",
+            '            or_(_OF_PREVIOUS, and_(wanted, bindparam("now").is_not(None))),',
+            "test_a_swap_takes_no_seat_of_a_third",
+        ),
+        (
+            "only seats that are still of the dead hold are freed",
+            "update(_SEAT).where(Seat.hold_id.in_(hold_ids))",
+            "update(_SEAT)",
+            f"{SWEEPER}::test_of_a_mixed_crowd_exactly_the_expired_are_swept",
+        ),
+        (
+            "only what is held is sold",
+            '_among("seat", quantity), _SEAT.c.hold_id == bindparam("hold"))',
+            '_among("seat", quantity), bindparam("hold").is_not(None))',
+            f"{BOOKINGS}::test_a_seat_that_is_no_longer_held_is_not_sold",
+        ),
+        (
+            "only one's own tickets' seats are freed",
+            "update(_SEAT).where(Seat.ticket_id.in_(ticket_ids))",
+            "update(_SEAT)",
+            f"{BOOKINGS}::test_a_cancellation_frees_no_seat_that_is_anothers",
+        ),
+    ),
+    *_of(
+        "webapp/domain/bookings.py",
+        BOOKINGS,
+        (
+            "exactly the held seats are sold",
+            "    if seats.sell(tx, held.performance_id, held.id, of_seats) != len(tickets):\n",
+            "    if not seats.sell(tx, held.performance_id, held.id, of_seats):\n",
+            "test_a_seat_that_is_no_longer_held_is_not_sold",
+        ),
+        (
+            "only the customer's present hold is paid",
+            '    _ALLOWANCE.c.hold_id == bindparam("hold"),\n',
+            '    bindparam("hold") == bindparam("hold"),\n',
+            "test_only_a_live_hold_is_paid_and_the_refusal_says_how_it_ended",
+        ),
+        (
+            "a stay that ended pays nothing",
+            "        if ended and _count_bought(",
+            "        if _count_bought(",
+            "test_an_ended_stay_pays_nothing",
+        ),
+        (
+            "a booking is cancelled once",
+            '_CANCEL = Change(_BOOKING, {"cancelled_at": bindparam("now")}, '
+            "_BOOKING.c.cancelled_at.is_(None))",
+            '_CANCEL = Change(_BOOKING, {"cancelled_at": bindparam("now")})',
+            "test_a_booking_is_cancelled_once",
+        ),
+        (
+            "with one ticket scanned nothing is cancelled",
+            "    if len(voided) != len(booked.tickets):\n        raise AlreadyScanned()\n",
+            "",
+            "test_with_one_ticket_scanned_nothing_is_cancelled",
+        ),
+        (
+            "a scanned ticket is not voided",
+            "    _TICKET.c.scanned_at.is_(None),\n",
+            "",
+            "test_with_one_ticket_scanned_nothing_is_cancelled",
+        ),
+    ),
+    *_of(
+        "webapp/domain/wallet.py",
+        BOOKINGS,
+        (
+            "no payment beyond the balance",
+            '    _WALLET.c.balance_minor + bindparam("amount") >= 0,\n',
+            "",
+            "test_too_little_money_leaves_the_hold_intact",
+        ),
+    ),
+    *_of(
+        "webapp/domain/tickets.py",
+        BOOKINGS,
+        (
+            "a ticket opens the door once",
+            "func.coalesce(Ticket.scanned_at, Ticket.voided_at)",
+            "func.coalesce(Ticket.voided_at, Ticket.voided_at)",
+            "test_a_ticket_opens_the_door_once",
+        ),
+        (
+            "a voided ticket opens nothing",
+            "func.coalesce(Ticket.scanned_at, Ticket.voided_at)",
+            "func.coalesce(Ticket.scanned_at, Ticket.scanned_at)",
+            "test_a_voided_ticket_opens_nothing",
+        ),
+        (
+            "a ticket counts at its own performance",
+            "            Ticket.performance_id == performance_id,\n",
+            "",
+            "test_a_ticket_opens_the_door_once",
+        ),
+    ),
+    *_of(
+        "webapp/domain/idempotency.py",
+        KEYS,
+        (
+            "another body under the same key is refused",
+            "    if row.request_digest != request.digest:\n",
+            "    if False:\n",
+            "test_another_body_under_the_same_key_is_refused",
+        ),
+        (
+            "a key belongs to its account",
+            "        IdempotencyKey.account_id == request.account_id,\n",
+            "",
+            "test_a_key_counts_within_account_method_and_path",
+        ),
+        (
+            "an answer is kept for a day only",
+            "*_of(request), IdempotencyKey.expires_at > tx.now",
+            "*_of(request)",
+            "test_an_answer_is_kept_for_a_day_and_the_key_is_free_after_it",
+        ),
+    ),
+    *_of(
+        "webapp/domain/accounts.py",
+        PEOPLE,
+        (
+            "a session that was ended opens nothing",
+            '"revoked" if revoked_at else ',
+            "",
+            "test_a_session_lives_expires_or_is_revoked",
+        ),
+        (
+            "a session expires",
+            '"expired" if expires_at <= tx.now else "live"',
+            '"live"',
+            "test_a_session_lives_expires_or_is_revoked",
+        ),
+        (
+            "attempts over the limit wait",
+            "    if row.hits <= limit:\n",
+            "    if True:\n",
+            "test_attempts_over_the_limit_wait_for_the_window_to_end",
+        ),
+    ),
+    *_of(
+        "webapp/web/tokens.py",
+        TOKENS,
+        (
+            "claims that must be there",
+            '    "require": ["aud", "iss", "sub", "jti", "iat", "exp"],\n',
+            "",
+            "test_no_claim_may_be_missing",
+        ),
+        (
+            "one kind is not the other",
+            ' or token["header"].get("typ") != f"{kind}+jwt":',
+            ":",
+            "test_no_header_may_be_missing",
+        ),
+        (
+            "the name of the key",
+            'token["header"].get("kid") != kid or ',
+            "",
+            "test_the_name_of_another_key_does_not_help",
+        ),
+        (
+            "exactly one audience",
+            '    "strict_aud": True,\n',
+            "",
+            f"{API_TOKENS}::test_a_bad_waiting_token_is_refused_without_a_statement",
+        ),
+        (
+            "the audience",
+            'audience=f"jari-{kind}"',
+            'audience=["jari-waiting", "jari-access"]',
+            f"{API_TOKENS}::test_a_bad_waiting_token_is_refused_without_a_statement",
+        ),
+        (
+            "the issuer",
+            "                issuer=ISSUER,\n",
+            "",
+            "test_a_claim_that_cannot_be_is_refused",
+        ),
+        (
+            "a token expires",
+            "if claims.expires_at <= self._clock.now().timestamp() and not expired_too:",
+            "if False:",
+            "test_the_time_is_the_houses_not_this_machines",
+        ),
+        (
+            "the length",
+            "if len(text) > LENGTH_MAX or ",
+            "if ",
+            "test_one_of_ours_is_never_too_long_and_a_longer_one_is_not_looked_at",
+        ),
+        (
+            "the key before stays good",
+            "for key in (secret, previous) if key}",
+            "for key in (secret,) if key}",
+            "test_keys_rotate_with_overlap",
+        ),
+    ),
+    *_of(
+        "webapp/web/guards.py",
+        GUARDS,
+        (
+            "a token belongs to its bearer",
+            "    if bearer is not None and bearer.id != claims.account_id:\n",
+            "    if False:\n",
+            "test_anothers_access_token_neither_holds_nor_pays",
+        ),
+        (
+            "a token belongs to its performance",
+            "    if performance_id is not None and claims.performance_id != performance_id:\n",
+            "    if False:\n",
+            f"{API_TOKENS}::test_a_token_counts_at_its_own_performance_and_for_its_owner_only",
+        ),
+        (
+            "roles",
+            "        if role is not None and g.person.role != role:\n",
+            "        if False:\n",
+            "test_roles_are_asked_for",
+        ),
+        (
+            "a session that was ended",
+            '    if found is None or found[1] == "revoked":\n',
+            "    if found is None:\n",
+            "tests/web/test_api_accounts.py",
+        ),
+        (
+            "the API does not read the cookie",
+            "    if not _is_api():\n        return request.cookies.get(COOKIE)\n",
+            "    if request.cookies.get(COOKIE):\n        return request.cookies.get(COOKIE)\n",
+            "test_the_api_does_not_read_the_cookie",
+        ),
+        (
+            "no route without a guard",
+            "    if unguarded:\n",
+            "    if False:\n",
+            f"{HOUSE}::test_a_route_without_a_guard_does_not_start",
+        ),
+    ),
+    *_of(
+        "webapp/web/actions.py",
+        API_KEYS,
+        (
+            "the slower twin gets the faster one's answer",
+            "        if found is None:\n            raise\n        return found",
+            "        raise",
+            "test_the_slower_of_two_twins_gets_the_answer_of_the_faster",
+        ),
+    ),
+    *_of(
+        "webapp/web/snapshots.py",
+        "tests/web/test_snapshots.py",
+        (
+            "one loads for all",
+            "        with slot.loading:\n",
+            "        if True:\n",
+            "test_when_everybody_comes_at_once_one_loads_for_all",
+        ),
+        (
+            "a snapshot is as old as its reading",
+            "slot.value, slot.read_at = value, started",
+            "slot.value, slot.read_at = value, time.monotonic()",
+            "test_who_wants_it_as_of_now_does_not_get_what_was_being_loaded_before",
+        ),
+    ),
+    *_of(
+        "webapp/web/forms.py",
+        "tests/web/test_security.py",
+        (
+            "nobody is sent to another site",
+            '    if text.startswith("//") or "\\\\" in text or not text.isprintable():\n',
+            "    if False:\n",
+            "test_nobody_is_sent_to_another_site",
+        ),
+    ),
+    *_of(
+        "webapp/web/operations.py",
+        "tests/outages/test_crashes.py",
+        (
+            "readiness does not wait with the database",
+            "        asked.result(READY_SECONDS)\n",
+            "        asked.result()\n",
+            "test_a_database_that_answers_nobody_makes_readiness_red_at_once",
+        ),
+    ),
+]
+
+
+def _constraints() -> list[Mutant]:
+    """Find every named check and unique constraint of the schema, and the journal's trigger."""
+    text = (ROOT / SCHEMA).read_text("utf-8")
+    found = []
+    for match in re.finditer(
+        r"sa\.CheckConstraint\((.*?name=op\.f\(\"(\w+)\"\)),?\s*\)", text, re.S
+    ):
+        old, name = match[0], match[2]
+        new = f'sa.CheckConstraint("1 = 1", name=op.f("{name}"))'
+        tests = "tests/test_migrations.py::test_every_check_refuses"
+        found.append(Mutant(name, SCHEMA, old, new, tests))
+    uniques = "tests/test_migrations.py::test_every_unique_constraint_refuses"
+    for match in re.finditer(
+        r"        sa\.UniqueConstraint\(.*?name=(?:op\.f\()?\"(\w+)\"\)?\),\n", text
+    ):
+        found.append(Mutant(match[1], SCHEMA, match[0], "", uniques))
+    for match in re.finditer(r"op\.create_index\(\s*\"(uq_\w+)\"[^)]*?unique=True", text, re.S):
+        new = match[0].replace("unique=True", "unique=False")
+        found.append(Mutant(match[1], SCHEMA, match[0], new, uniques))
+    protected = "def upgrade() -> None:\n"
+    assert text.count("    protect_journal()\n") == 1, protected
+    only_grows = "tests/test_migrations.py::test_the_journal_can_only_grow"
+    found.append(
+        Mutant("the journal only grows", SCHEMA, "    protect_journal()\n", "", only_grows)
+    )
+    return found
+
+
+MUTANTS += _constraints()
