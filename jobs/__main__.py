@@ -12,14 +12,21 @@ import threading
 from types import FrameType
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from jobs import JOBS, Job
-from webapp import create_app
+from webapp import create_app, logs
 from webapp.config import Config
 from webapp.db import Busy, Database, OutcomeUnknown
 from webapp.domain import leases
 
 log = logging.getLogger("jari.jobs")
+
+RUNS = Counter("jari_job_runs_total", "Runs of a job, by how they ended.", ["job", "outcome"])
+SECONDS = Histogram("jari_job_seconds", "How long a run took.", ["job"])
+FINISHED = Gauge(
+    "jari_job_finished_at_seconds", "When a job last ended well, by the database.", ["job"]
+)
 
 
 class Runner:
@@ -32,18 +39,29 @@ class Runner:
 
     def run(self) -> None:
         """Do the job's work if the lease is ours or free. Trouble is logged; the next tick tries again."""
+        name = self._job.name
+        outcome = "failed"
         try:
-            if self._fence is None:
-                self._fence = self._db.transact(leases.acquire, self._job.name)
-            if self._fence is not None:
-                self._job.run(self._db, self._fence)
+            outcome = "done" if self._lead() else "stood by"
         except leases.LeaseLost:
-            log.warning("%s: another process has taken over", self._job.name)
-            self._fence = None
+            log.warning("%s: another process has taken over", name)
+            self._fence, outcome = None, "lost"
         except (Busy, OutcomeUnknown) as error:
-            log.warning("%s: %s, trying again", self._job.name, type(error).__name__)
+            log.warning("%s: %s, trying again", name, type(error).__name__)
         except Exception:
-            log.exception("%s failed", self._job.name)
+            log.exception("%s failed", name)
+        RUNS.labels(name, outcome).inc()
+
+    def _lead(self) -> bool:
+        """Do the work; return False while another process does it."""
+        if self._fence is None:
+            self._fence = self._db.transact(leases.acquire, self._job.name)
+        if self._fence is None:
+            return False
+        with SECONDS.labels(self._job.name).time():
+            self._job.run(self._db, self._fence)
+        FINISHED.labels(self._job.name).set(self._db.clock.now().timestamp())
+        return True
 
     def stop(self) -> None:
         """Give the lease up for whoever stands by."""
@@ -69,11 +87,11 @@ def schedule(db: Database, stop: threading.Event) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the scheduler, or the named job once; return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("apscheduler").setLevel(
-        logging.ERROR
-    )  # it warns when a tick takes longer than one
-    db: Database = create_app(Config.from_env(os.environ)).extensions["jari"].db
+    logs.install(os.environ.get("LOG_LEVEL", "info"))
+    # It warns when a tick takes longer than one.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    config = Config.from_env(os.environ)
+    db: Database = create_app(config).extensions["jari"].db
     stop = threading.Event()
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -82,6 +100,8 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_to_stop)
     if not arguments:
+        if config.jobs_metrics_port:
+            start_http_server(config.jobs_metrics_port, config.jobs_metrics_host)
         schedule(db, stop)
         return 0
     chosen = {job.name: job for job in JOBS}.get(arguments[0])

@@ -16,7 +16,7 @@ class Asked(dict[str, str]):
     """An environment that remembers what it was asked for, with which default."""
 
     def __init__(self) -> None:
-        super().__init__(SECRET_KEY="k" * 32)
+        super().__init__(SECRET_KEY="0123456789abcdef" * 2)
         self.defaults: dict[str, str] = {}
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]

@@ -153,7 +153,9 @@ def test_a_newcomer_signs_in_and_ctrl_c_ends_it_all(
 
 
 def test_sigterm_ends_it_all(serve: Callable[..., Served], tmp_path: Path) -> None:
-    served = serve(f"sqlite:///{tmp_path}/jari.sqlite3", SECRET_KEY="k" * 32).wait_for_address()
+    served = serve(
+        f"sqlite:///{tmp_path}/jari.sqlite3", SECRET_KEY="0123456789abcdef" * 2
+    ).wait_for_address()
     assert "jari-demo" not in served.said  # which was not asked for
     family = served.family()
     served.process.terminate()

@@ -7,8 +7,9 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy.engine import make_url
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import commands
+from webapp import commands, metrics
 from webapp.config import Config
 from webapp.db import Database
 from webapp.domain import journal
@@ -56,12 +57,16 @@ def create_app(config: Config) -> Flask:
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder="static")
     app.config.update(
         SECRET_KEY=config.secret_key,
+        SECRET_KEY_FALLBACKS=[config.secret_key_previous] if config.secret_key_previous else [],
         MAX_CONTENT_LENGTH=BODY_MAX_BYTES,
         SESSION_COOKIE_SECURE=config.cookie_secure,
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # a buyer may wait for hours with the form open
         WTF_CSRF_SSL_STRICT=config.cookie_secure,
     )
+    if config.trusted_proxies:
+        # Only as many as there are: whatever a client writes before those is what it likes.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     db = open_database(app, config)
     app.extensions["jari"] = House(config, db)
     security.install(app)  # first, so that whatever is refused later has its id and its headers
@@ -84,6 +89,8 @@ def open_database(app: Flask, config: Config) -> Database:
     pool = {"pool_size": config.pool_size, "pool_timeout": config.pool_timeout_seconds}
     writer = engine_options(config.database_url, writes=True, **pool)  # type: ignore[arg-type]
     reader = engine_options(config.database_url, writes=False, **pool)  # type: ignore[arg-type]
+    for name, options in (("writer", writer), ("reader", reader)):
+        options |= {"poolclass": metrics.WatchedPool, "pool_logging_name": name}
     app.config["SQLALCHEMY_DATABASE_URI"] = writer.pop("url")
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = writer
     app.config["SQLALCHEMY_BINDS"] = {"reader": reader}
@@ -91,7 +98,9 @@ def open_database(app: Flask, config: Config) -> Database:
     flask_sqlalchemy.init_app(app)
     with app.app_context():
         engines = flask_sqlalchemy.engines
-    return Database(
+    for name, engine in (("writer", engines[None]), ("reader", engines["reader"])):
+        metrics.watch_pool(engine, name)
+    db = Database(
         engines[None],
         engines["reader"],
         Base.metadata,
@@ -101,6 +110,8 @@ def open_database(app: Flask, config: Config) -> Database:
         budget_seconds=config.transaction_seconds,
         rehearse=config.rehearse,
     )
+    db.subscribers.append(metrics.count)
+    return db
 
 
 def _make_sqlite_folder(database_url: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECRET_MIN_BYTES = 32
+SECRET_MIN_LETTERS = 7  # different ones: 64 random hexadecimal digits have fewer once in 10^20
 # In the checkout, whatever directory a command is given in.
 DATABASE_URL = f"sqlite:///{Path(__file__).resolve().parent.parent / 'var/jari.sqlite3'}"
 
@@ -33,6 +34,9 @@ class Config:
     transaction_seconds: float = 8.0
     session_hours: float = 12.0
     cookie_secure: bool = True
+    trusted_proxies: int = 0
+    jobs_metrics_port: int = 0
+    jobs_metrics_host: str = "127.0.0.1"
     rehearse: bool = False
 
     @classmethod
@@ -49,6 +53,10 @@ class Config:
         ):
             if value is not None and len(value.encode()) < SECRET_MIN_BYTES:
                 raise ConfigError(f"{name} must have at least {SECRET_MIN_BYTES} bytes")
+            if value is not None and len(set(value)) < SECRET_MIN_LETTERS:
+                raise ConfigError(f"{name} is weak: take what `openssl rand -hex 32` prints")
+        if secret and secret == env.get("SECRET_KEY_PREVIOUS"):
+            raise ConfigError("SECRET_KEY_PREVIOUS must be another than SECRET_KEY")
         url = env.get("DATABASE_URL") or DATABASE_URL
         if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
             raise ConfigError("DATABASE_URL must start with sqlite:/// or postgresql://")
@@ -68,6 +76,9 @@ class Config:
             transaction_seconds=_number(env, "TRANSACTION_MS", 8_000, 100, 60_000) / 1000,
             session_hours=_number(env, "SESSION_HOURS", 12, 1, 24 * 90),
             cookie_secure=_choice(env, "COOKIE_SECURE", "1", ("0", "1")) == "1",
+            trusted_proxies=_number(env, "TRUSTED_PROXIES", 0, 0, 10),
+            jobs_metrics_port=_number(env, "JOBS_METRICS_PORT", 0, 0, 65_535),
+            jobs_metrics_host=env.get("HOST") or "127.0.0.1",
             rehearse=_choice(env, "REHEARSE", "0", ("0", "1")) == "1",
         )
         if (

@@ -64,6 +64,8 @@ UNKNOWN_COMMITS = Counter(
     "jari_unknown_commits_total", "COMMITs whose answer was lost, by how they ended.", ["outcome"]
 )
 BUSY = Counter("jari_busy_total", "Transactions given up as busy.", ["function"])
+# How often this thread has run a transaction again, since somebody set it to 0.
+TRIED_AGAIN: ContextVar[int] = ContextVar("jari_tried_again", default=0)
 
 
 class Busy(Exception):
@@ -359,6 +361,7 @@ class Database:
             except _DATABASE_ERRORS as error:
                 code = self._verdict(self._trouble(error), error, name, divert)
             RETRIES.labels(code, name, str(number)).inc()
+            TRIED_AGAIN.set(TRIED_AGAIN.get() + 1)
             pause = random.uniform(0, min(JITTER_FIRST_SECONDS * 2**number, JITTER_MAX_SECONDS))
             if number == ATTEMPTS_MAX or time.monotonic() + pause > deadline:
                 break

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from tests.builders import Customer, enter, make_accounts, make_sale, place
 from tests.conftest import config_for, dispose
+from tests.faults import LOST, Faults
 from tests.kernel.counted import Rise
 from webapp import create_app
 from webapp.db import RETRIES, Busy, Database, Tx
@@ -126,6 +127,19 @@ def test_a_backend_terminated_in_mid_transaction_is_a_retry(postgres_url: str) -
     assert db.read(balances, [person]) == [70]
     assert pids[0] != pids[1]
     assert [key[0] for key in retries.by] == ["57P01"]
+    dispose(app)
+
+
+def test_a_connection_lost_at_any_statement_of_a_hold_is_a_retry(postgres_url: str) -> None:
+    app = create_app(config_for(postgres_url))
+    db: Database = app.extensions["jari"].db
+    sale, faults = make_sale(db), Faults(db)
+    for number, person in enumerate(make_accounts(db, 4), 1):
+        admitted = enter(db, person, sale)
+        faults.at_statement(number, LOST)
+        place(db, admitted, [number])
+        assert faults.fired == 1
+    assert db.lookup(seatmap.states, sale)[:6] == "fhhhhf"
     dispose(app)
 
 

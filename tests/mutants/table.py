@@ -78,7 +78,7 @@ MUTANTS = [
             "the retry of a terminated backend",
             '    "57P01": "lost",\n',
             '    "57P01": "bug",\n',
-            f"{REAL}::test_a_backend_terminated_in_mid_transaction_is_a_retry",
+            f"{REAL}::test_a_connection_lost_at_any_statement_of_a_hold_is_a_retry",
         ),
         (
             "the retry of SQLite's busy writer",
@@ -140,8 +140,8 @@ MUTANTS = [
         ),
         (
             "the last try",
-            "for number in range(1, ATTEMPTS_MAX + 1):",
-            "for number in range(1, 3 * ATTEMPTS_MAX):",
+            "ATTEMPTS_MAX = 8\n",
+            "ATTEMPTS_MAX = 800\n",
             "test_it_gives_up_after_so_many_tries_with_full_jitter_between",
         ),
         (
@@ -195,7 +195,7 @@ MUTANTS = [
             "SQLite's writers begin as writers",
             'exec_driver_sql("BEGIN IMMEDIATE")',
             'exec_driver_sql("BEGIN")',
-            "tests/kernel/test_one_writer.py::test_a_writer_waits_at_begin_for_another_process",
+            "test_sqlite_writes_durably_with_foreign_keys",
         ),
         (
             "readers cannot write (PostgreSQL)",
@@ -408,7 +408,7 @@ MUTANTS = [
             "a dead hold is not paid",
             '    _HOLD.c.ended_at.is_(None),\n    _HOLD.c.expires_at > bindparam("now"),\n',
             "    _HOLD.c.ended_at.is_(None),\n",
-            f"{HOLDS}::test_an_expired_hold_is_no_hold",
+            f"{API_TOKENS}::test_a_hold_past_its_end_is_not_paid_and_its_seats_are_anybodys",
         ),
         (
             "a hold is paid with the stay that placed it",
@@ -575,7 +575,7 @@ MUTANTS = [
             "a key belongs to its account",
             "        IdempotencyKey.account_id == request.account_id,\n",
             "",
-            "test_a_key_counts_within_account_method_and_path",
+            f"{API_KEYS}::test_a_key_belongs_to_its_account_method_and_path",
         ),
         (
             "an answer is kept for a day only",
@@ -728,6 +728,44 @@ MUTANTS = [
             "slot.value, slot.read_at = value, started",
             "slot.value, slot.read_at = value, time.monotonic()",
             "test_who_wants_it_as_of_now_does_not_get_what_was_being_loaded_before",
+        ),
+    ),
+    *_of(
+        "webapp/web/throttle.py",
+        "tests/web/test_security.py",
+        (
+            "tries are counted over all workers",
+            "        if wait:\n",
+            "        if False:\n",
+            "test_tries_are_counted_over_all_workers",
+        ),
+        (
+            "a batch is told to the database",
+            "limit.window_seconds, hits\n",
+            "limit.window_seconds, 1\n",
+            "test_joining_over_and_over_is_refused_by_account_and_by_address",
+        ),
+        (
+            "an address of a proxy is nobody's",
+            "    if not address.is_global:\n        return None\n",
+            "",
+            "test_an_address_that_is_not_public_is_nobodys",
+        ),
+    ),
+    *_of(
+        "webapp/config.py",
+        "tests/web/test_security.py",
+        (
+            "a short secret is refused",
+            "if value is not None and len(value.encode()) < SECRET_MIN_BYTES:",
+            "if False:",
+            "test_a_weak_secret_is_refused",
+        ),
+        (
+            "a weak secret is refused",
+            "if value is not None and len(set(value)) < SECRET_MIN_LETTERS:",
+            "if False:",
+            "test_a_weak_secret_is_refused",
         ),
     ),
     *_of(

@@ -19,6 +19,7 @@ from tests.web.visitors import (
     new_key,
     visitor,
 )
+from webapp.web import throttle
 
 Scenario = Callable[[Api], TestResponse]
 SCENARIOS: dict[tuple[str, str], Scenario] = {}
@@ -56,6 +57,25 @@ def _(api: Api) -> TestResponse:
     for _ in range(10):
         refused(api.call("create_session", **one), 401, "bad_credentials")
     return api.call("create_session", **one)
+
+
+@provokes("create_account", "too_many_attempts")
+def _(api: Api) -> TestResponse:
+    one = sign_up()
+    api.call("create_account", **one)
+    for _ in range(throttle.SIGN_UP.hits - 1):
+        refused(api.call("create_account", **one), 409, "email_taken")
+    return api.call("create_account", **one)
+
+
+@provokes("join_queue", "too_many_attempts")
+def _(api: Api) -> TestResponse:
+    one = given(api, "join_queue")
+    for _ in range(throttle.JOIN.hits):
+        api.call("join_queue", **one)
+    for _ in range(throttle.JOIN.batch - 1):
+        api.call("join_queue", **one)
+    return api.call("join_queue", **one)
 
 
 @provokes("top_up", "top_up_closed")

@@ -6,7 +6,7 @@ from tests.builders import make_accounts
 from tests.web.contract import Api, refused
 from webapp.domain import accounts
 from webapp.domain.model import Account, LoginSession, RateLimit
-from webapp.web import sessions
+from webapp.web import sessions, throttle
 
 NEW = {"email": "Somebody@Example.COM ", "password": "long enough", "name": " 김자리 "}
 SIGN_IN = {"email": "somebody@example.com", "password": "long enough"}
@@ -50,10 +50,10 @@ def test_signing_in_says_no_more_than_that_it_failed(api: Api) -> None:
 
 def test_too_many_attempts_wait_for_the_window_to_pass(api: Api) -> None:
     api.ok("create_account", json=NEW)
-    for _ in range(sessions.ATTEMPTS_MAX):
+    for _ in range(throttle.SIGN_IN.hits):
         api.call("create_session", json=SIGN_IN | {"password": "guess"})
     problem = refused(api.call("create_session", json=SIGN_IN), 429, "too_many_attempts")
-    assert 0 < problem["retry_after"] <= sessions.ATTEMPTS_WINDOW_SECONDS
+    assert 0 < problem["retry_after"] <= throttle.SIGN_IN.window_seconds
     other = {"email": "other@example.com", "password": "guess"}
     refused(api.call("create_session", json=other), 401, "bad_credentials")
     api.db.clock.advance(problem["retry_after"] + 1)  # type: ignore[attr-defined]
@@ -62,7 +62,7 @@ def test_too_many_attempts_wait_for_the_window_to_pass(api: Api) -> None:
 
 def test_who_signs_in_often_is_not_kept_out(api: Api) -> None:
     api.ok("create_account", json=NEW)
-    for _ in range(sessions.ATTEMPTS_MAX + 1):
+    for _ in range(throttle.SIGN_IN.hits + 1):
         api.ok("create_session", json=SIGN_IN)
 
 

@@ -10,6 +10,7 @@ Promises:
 from flask import Flask
 
 from webapp.commands.demo_house import demo
+from webapp.commands.locking import locks
 from webapp.commands.people import credit, new_account, new_buyers
 from webapp.commands.sales import new_sale
 from webapp.commands.schema import migrate, migrate_to
@@ -18,7 +19,7 @@ from webapp.commands.verifying import verify
 
 __all__ = ["install", "migrate_to"]
 
-COMMANDS = (migrate, demo, new_sale, new_buyers, new_account, credit, serve, verify)
+COMMANDS = (migrate, demo, new_sale, new_buyers, new_account, credit, serve, verify, locks)
 
 
 def install(app: Flask) -> None:

@@ -190,21 +190,21 @@ def find_person(tx: Tx, email: str) -> Person | None:
     return make(Person, row) if row else None
 
 
-def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int) -> int:
-    """Count an attempt under `key`; return how many seconds to wait, 0 when it is within the limit.
+def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int, hits: int = 1) -> int:
+    """Count attempts under `key`; return how many seconds to wait, 0 when they are within the limit.
 
     Exact over any number of workers. It returns instead of raising: a refusal would roll the count back.
     """
     table = table_of(RateLimit)
     statement = UPSERT[tx.connection.dialect.name](table).values(
-        key=key, window_starts_at=tx.now, hits=1
+        key=key, window_starts_at=tx.now, hits=hits
     )
     over = table.c.window_starts_at <= tx.now - seconds(window_seconds)
     row = tx.execute(
         statement.on_conflict_do_update(
             index_elements=[table.c.key],
             set_={
-                "hits": case((over, 1), else_=table.c.hits + 1),
+                "hits": case((over, hits), else_=table.c.hits + hits),
                 "window_starts_at": case((over, tx.now), else_=table.c.window_starts_at),
             },
         ).returning(table.c.hits, table.c.window_starts_at)

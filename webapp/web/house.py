@@ -20,6 +20,7 @@ from webapp.domain.waiting_room import Room
 from webapp.web import seat_shapes, shapes
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
+from webapp.web.throttle import Throttle
 from webapp.web.tokens import Tokens
 
 BEARERS_KEPT, BEARERS_KEPT_SECONDS = 50_000, 600.0
@@ -59,6 +60,7 @@ class House:
         self.tokens = Tokens(db.clock, config.secret_key, config.secret_key_previous)
         self.rng = random.SystemRandom()
         self.pacing = Pacing()
+        self.throttle = Throttle(db, config.secret_key)
         self._versions: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._versions_lock = threading.Lock()
         self.sales: Snapshots[int, Sale] = Snapshots(

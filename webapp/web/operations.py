@@ -8,6 +8,7 @@ Promises:
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 
@@ -20,10 +21,13 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.db import Busy, Database, Tx
+from webapp.domain import watching
 from webapp.domain.model import JobLease
 from webapp.web.guards import public
 from webapp.web.house import house
@@ -82,12 +86,54 @@ def _touch(tx: Tx) -> None:
     tx.execute(select(JobLease.name).limit(1)).all()
 
 
+class Figures(Collector):
+    """Numbers that the database knows, read when somebody asks for them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield whether there is a database, and how rooms and jobs stand if there is."""
+        try:
+            current_app.extensions["jari.readiness"].ask(self._db)
+            rooms, leases = self._db.read(_figures)
+        except (Busy, NotInTime, SQLAlchemyError):
+            yield GaugeMetricFamily("jari_database_up", "Whether the database answers.", 0)
+            return
+        yield GaugeMetricFamily("jari_database_up", "Whether the database answers.", 1)
+        for name, text in ROOM_GAUGES.items():
+            family = GaugeMetricFamily(f"jari_queue_{name}", text, labels=["performance"])
+            for room in rooms:
+                family.add_metric([str(room.performance_id)], getattr(room, name))
+            yield family
+        text = "In how many seconds a job's lease runs out; below 0 nobody does the job."
+        family = GaugeMetricFamily("jari_job_lease_seconds", text, labels=["job"])
+        for job, left in leases.items():
+            family.add_metric([job], left)
+        yield family
+
+
+ROOM_GAUGES = {
+    "waiting": "People who wait.",
+    "active": "People who are inside.",
+    "admitted_last_minute": "People admitted within the last 60 seconds.",
+    "oldest_wait_seconds": "How long the first in line has waited.",
+}
+
+
+def _figures(tx: Tx) -> tuple[list[watching.RoomFigures], dict[str, float]]:
+    return watching.rooms(tx), watching.leases(tx)
+
+
 @blueprint.get("/metrics")
 @public
 def metrics() -> Response:
-    """Give Prometheus the numbers of all workers."""
+    """Give Prometheus the numbers of all workers, and what the database knows."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    known = CollectorRegistry()
+    known.register(Figures(house().db))
+    text = generate_latest(registry) + generate_latest(known)
+    return Response(text, content_type=CONTENT_TYPE_LATEST)

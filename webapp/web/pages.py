@@ -20,6 +20,7 @@ from webapp.web.guards import public
 from webapp.web.house import house
 from webapp.web.shapes import Showing
 from webapp.web.standing import status_of
+from webapp.web.throttle import public_address
 
 blueprint = Blueprint("pages", __name__)
 
@@ -81,10 +82,11 @@ def open_account() -> Response:
     values = {name: request.form.get(name, "") for name in ("name", "email", "password")}
     try:
         new = inputs.form(inputs.SignUp, values)
-        sessions.sign_up(house(), new.email, new.password, new.name)
-    except (Invalid, EmailTaken) as refusal:
+        address = public_address(request.remote_addr)
+        sessions.sign_up(house(), new.email, new.password, new.name, address)
+    except (Invalid, EmailTaken, TooManyAttempts) as refusal:
         return _signing("account/sign_up.html", refusal)
-    token, expires_at = sessions.sign_in(house(), new.email, new.password)
+    token, expires_at = sessions.sign_in(house(), new.email, new.password, address)
     return _signed_in(token, expires_at)
 
 
@@ -104,7 +106,8 @@ def open_session() -> Response:
     values = {name: request.form.get(name, "") for name in ("email", "password")}
     try:
         who = inputs.form(inputs.SignIn, values)
-        token, expires_at = sessions.sign_in(house(), who.email, who.password)
+        address = public_address(request.remote_addr)
+        token, expires_at = sessions.sign_in(house(), who.email, who.password, address)
     except Invalid:
         return _signing("account/sign_in.html", Rejected(401, "bad_credentials"))
     except (Rejected, TooManyAttempts) as refusal:

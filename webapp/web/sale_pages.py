@@ -40,6 +40,7 @@ def performance(performance_id: int) -> Response:
 @customer
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
+    house().throttle.count_joining(person().id, request.remote_addr)
     stay, _ = actions.join(house(), person().id, performance_id)
     place = queue.answer_stay(house(), stay)
     return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)

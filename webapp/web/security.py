@@ -10,6 +10,8 @@ from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from prometheus_client import Histogram
 
+from webapp.db import TRIED_AGAIN
+
 REQUESTS = Histogram(
     "jari_request_seconds",
     "Requests by route, method and status.",
@@ -64,6 +66,7 @@ def install(app: Flask) -> None:
         offered = request.headers.get("X-Request-Id", "")
         g.request_id = offered if _REQUEST_ID.match(offered) else secrets.token_hex(8)
         g.started = time.perf_counter()
+        TRIED_AGAIN.set(0)
 
     @app.after_request
     def _finish(response: Response) -> Response:
@@ -85,5 +88,6 @@ def install(app: Flask) -> None:
             status=response.status_code,
             code=g.get("problem_code"),
             milliseconds=round(elapsed * 1000, 1),
+            retries=TRIED_AGAIN.get(),
         )
         return response

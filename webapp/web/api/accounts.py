@@ -1,6 +1,6 @@
 """Accounts, sessions and wallets."""
 
-from flask import Response
+from flask import Response, request
 
 from webapp.domain import wallet
 from webapp.domain.errors import Invalid
@@ -8,12 +8,15 @@ from webapp.web import actions, inputs, sessions, shapes
 from webapp.web.api.replies import keyed, paged, reply, reply_kept
 from webapp.web.guards import person, session_token
 from webapp.web.house import house
+from webapp.web.throttle import public_address
 
 
 def create_account() -> Response:
     """Open a customer's account."""
     new = inputs.body(inputs.SignUp)
-    opened = sessions.sign_up(house(), new.email, new.password, new.name)
+    opened = sessions.sign_up(
+        house(), new.email, new.password, new.name, public_address(request.remote_addr)
+    )
     body: shapes.Account = {"id": opened.id, "email": opened.email, "name": opened.name}
     return reply(body, 201)
 
@@ -21,7 +24,9 @@ def create_account() -> Response:
 def create_session() -> Response:
     """Sign in."""
     given = inputs.body(inputs.SignIn)
-    token, expires_at = sessions.sign_in(house(), given.email, given.password)
+    token, expires_at = sessions.sign_in(
+        house(), given.email, given.password, public_address(request.remote_addr)
+    )
     body: shapes.Session = {"session_token": token, "expires_at": expires_at}
     return reply(body, 201)
 

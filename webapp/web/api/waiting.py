@@ -10,6 +10,7 @@ from webapp.web.house import house
 
 def join_queue(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
+    house().throttle.count_joining(person().id, request.remote_addr)
     stay, new = actions.join(house(), person().id, performance_id)
     return reply(queue.answer_stay(house(), stay), 201 if new else 200)
 
