@@ -53,10 +53,10 @@ check: $(STAMP) ## style, types, layers and the laws of the house
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-# The races start four processes of their own and have the machine to themselves.
+# Races and outages start processes of their own and have the machine to themselves.
 test: $(STAMP) browser ## the whole suite, on both databases and in a browser
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --ignore tests/races $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests/races $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --ignore tests/races --ignore tests/outages $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/races tests/outages $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure, as ratios against references
 	$(BIN)/python -m tests.bench

@@ -6,8 +6,9 @@ Promises:
 1. Workers share nothing: each imports the application after the fork.
 2. No log line of gunicorn's contains a query string, a header or a token.
 3. Metrics of an earlier run are gone before the application is imported.
-4. A client that connects and says nothing costs no thread. (One that trickles a request byte by
-   byte does: in front of the public internet stands a proxy that reads requests whole.)
+4. A client that connects and says nothing costs no thread. One that stops in the middle of a request
+   has a thread for READ_SECONDS. (One that trickles it byte by byte keeps it: in front of the public
+   internet stands a proxy that reads requests whole.)
 """
 
 import logging
@@ -15,6 +16,8 @@ import os
 import re
 import resource
 import shutil
+import socket
+import struct
 import tempfile
 from pathlib import Path
 
@@ -67,6 +70,9 @@ if not hasattr(gthread, "DEFAULT_WORKER_DATA_TIMEOUT"):
     raise RuntimeError("gunicorn has changed: see how gthread waits for silent connections now")
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.01
 
+# For the rest of a request of which the first bytes are there.
+READ_SECONDS = 5
+
 # Off: no leak is known, and a worker that restarts in the middle of a sale drops its kept
 # connections and its caches at the worst moment. If a leak is ever found, give both a value.
 max_requests = 0
@@ -100,6 +106,9 @@ class WithoutRequestText(logging.Filter):
         message = record.getMessage()
         if message.startswith(("Invalid request", "Error handling request")):
             record.msg, record.args = re.split(r"""[?'"\r\n]""", message, maxsplit=1)[0], ()
+        if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+            record.msg, record.args = "A client stopped in the middle of a request", ()
+            record.exc_info = None
         return True
 
 
@@ -123,6 +132,16 @@ def on_starting(server):
     else:
         _own_metrics_directory = tempfile.mkdtemp(prefix="jari-metrics-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = _own_metrics_directory
+
+
+def when_ready(server):
+    """Let nobody be waited for in the middle of a request for longer than READ_SECONDS.
+
+    The option is the listening socket's, and every connection that it accepts inherits it.
+    """
+    timeval = struct.pack("ll", READ_SECONDS, 0)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
 
 def child_exit(server, worker):

@@ -89,8 +89,6 @@ def open_database(app: Flask, config: Config) -> Database:
     pool = {"pool_size": config.pool_size, "pool_timeout": config.pool_timeout_seconds}
     writer = engine_options(config.database_url, writes=True, **pool)  # type: ignore[arg-type]
     reader = engine_options(config.database_url, writes=False, **pool)  # type: ignore[arg-type]
-    for name, options in (("writer", writer), ("reader", reader)):
-        options |= {"poolclass": metrics.WatchedPool, "pool_logging_name": name}
     app.config["SQLALCHEMY_DATABASE_URI"] = writer.pop("url")
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = writer
     app.config["SQLALCHEMY_BINDS"] = {"reader": reader}

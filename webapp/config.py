@@ -42,21 +42,7 @@ class Config:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Config":
         """Read the settings; raise ConfigError naming the variable that is wrong."""
-        secret = env.get("SECRET_KEY", "")
-        if not secret and env.get("FLASK_RUN_FROM_CLI") == "true":
-            # Commands sign nothing that outlives them, and a wrong key must not keep an operator
-            # from `verify` at night.
-            secret = secrets.token_hex(SECRET_MIN_BYTES)
-        for name, value in (
-            ("SECRET_KEY", secret),
-            ("SECRET_KEY_PREVIOUS", env.get("SECRET_KEY_PREVIOUS")),
-        ):
-            if value is not None and len(value.encode()) < SECRET_MIN_BYTES:
-                raise ConfigError(f"{name} must have at least {SECRET_MIN_BYTES} bytes")
-            if value is not None and len(set(value)) < SECRET_MIN_LETTERS:
-                raise ConfigError(f"{name} is weak: take what `openssl rand -hex 32` prints")
-        if secret and secret == env.get("SECRET_KEY_PREVIOUS"):
-            raise ConfigError("SECRET_KEY_PREVIOUS must be another than SECRET_KEY")
+        secret, previous = _secrets(env)
         url = env.get("DATABASE_URL") or DATABASE_URL
         if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
             raise ConfigError("DATABASE_URL must start with sqlite:/// or postgresql://")
@@ -67,7 +53,7 @@ class Config:
         config = cls(
             database_url=url,
             secret_key=secret,
-            secret_key_previous=env.get("SECRET_KEY_PREVIOUS"),
+            secret_key_previous=previous,
             self_top_ups=_choice(env, "TOPUPS", "closed", ("closed", "self")) == "self",
             top_up_max_minor=_number(env, "TOPUP_MAX_MINOR", 10_000_000, 1, 10**12),
             currency=env.get("CURRENCY", "KRW"),
@@ -90,6 +76,24 @@ class Config:
         if config.pool_timeout_seconds >= config.transaction_seconds:
             raise ConfigError("POOL_TIMEOUT_MS must be shorter than TRANSACTION_MS")
         return config
+
+
+def _secrets(env: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the key and the one before it; raise ConfigError for one that anybody might guess."""
+    previous = env.get("SECRET_KEY_PREVIOUS")
+    secret = env.get("SECRET_KEY", "")
+    if not secret and env.get("FLASK_RUN_FROM_CLI") == "true":
+        # Commands sign nothing that outlives them, and a wrong key must not keep an operator
+        # from `verify` at night.
+        secret = secrets.token_hex(SECRET_MIN_BYTES)
+    for name, value in (("SECRET_KEY", secret), ("SECRET_KEY_PREVIOUS", previous)):
+        if value is not None and len(value.encode()) < SECRET_MIN_BYTES:
+            raise ConfigError(f"{name} must have at least {SECRET_MIN_BYTES} bytes")
+        if value is not None and len(set(value)) < SECRET_MIN_LETTERS:
+            raise ConfigError(f"{name} is weak: take what `openssl rand -hex 32` prints")
+    if secret == previous:
+        raise ConfigError("SECRET_KEY_PREVIOUS must be another than SECRET_KEY")
+    return secret, previous
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

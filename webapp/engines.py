@@ -14,9 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from prometheus_client import Histogram
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError, TimeoutError
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+WAITS = Histogram(
+    "jari_pool_wait_seconds",
+    "How long somebody had to wait for a connection, where it was longer than a millisecond.",
+    ["pool"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5),
+)
+WAIT_MIN_SECONDS = 0.001
 
 COMMIT_SECONDS = 6.0  # for a COMMIT's answer; the synchronous standby may be far away
 BEGIN_WAIT_SECONDS = 2.0  # on SQLite, for another process to finish writing
@@ -63,7 +73,13 @@ def engine_options(
     Returns keyword arguments of `sqlalchemy.create_engine`, `url` included.
     """
     target = _resolved(make_url(url))
-    common = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_timeout}
+    common = {
+        "poolclass": WatchedPool,
+        "pool_logging_name": "writer" if writes else "reader",
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": pool_timeout,
+    }
     if target.get_backend_name() == "sqlite":
         connect_args = {"isolation_level": None, "timeout": 2.0}
         return common | {"url": target, "connect_args": connect_args}
@@ -88,6 +104,20 @@ def _resolved(url: URL) -> URL:
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     return url.set(database=str(Path(url.database or "").absolute()))
+
+
+class WatchedPool(QueuePool):
+    """A pool that says how long somebody waited; who did not wait costs nothing."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Take a connection out."""
+        asked = time.perf_counter()
+        try:
+            return super().connect()
+        finally:
+            waited = time.perf_counter() - asked
+            if waited > WAIT_MIN_SECONDS:
+                WAITS.labels(self.logging_name or "").observe(waited)
 
 
 class PatientConnection(psycopg.Connection[Any]):

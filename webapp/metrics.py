@@ -4,17 +4,14 @@ Promises:
 
 1. What happened to holds, bookings and the queue is counted from journal entries, after their commit:
    what was rolled back was never counted, what was lost on the way to the customer was.
-2. Pools say how many connections are out and how long somebody waited for one; who did not wait costs
-   nothing.
+2. Pools say how many connections are out; how long somebody waited for one, they say in `engines`.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine, event
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from webapp.db import Entry
 
@@ -27,13 +24,6 @@ CONNECTIONS = Gauge(
     ["pool"],
     multiprocess_mode="livesum",
 )
-WAITS = Histogram(
-    "jari_pool_wait_seconds",
-    "How long somebody had to wait for a connection, where it was longer than a millisecond.",
-    ["pool"],
-    buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5),
-)
-WAIT_MIN_SECONDS = 0.001
 
 _COUNTED: dict[str, tuple[Counter, str, Callable[[dict[str, Any]], int]]] = {
     "hold_placed": (HOLDS, "placed", lambda facts: 1),
@@ -58,20 +48,6 @@ def count(entries: Sequence[Entry]) -> None:
             HOLDS.labels("paid").inc()
         elif entry.kind == "hold_placed" and entry.facts["replaced_reason"] == "replaced":
             HOLDS.labels("replaced").inc()
-
-
-class WatchedPool(QueuePool):
-    """A pool that says how long somebody waited."""
-
-    def connect(self) -> PoolProxiedConnection:
-        """Take a connection out."""
-        asked = time.perf_counter()
-        try:
-            return super().connect()
-        finally:
-            waited = time.perf_counter() - asked
-            if waited > WAIT_MIN_SECONDS:
-                WAITS.labels(self.logging_name or "").observe(waited)
 
 
 def watch_pool(engine: Engine, name: str) -> None:

@@ -524,3 +524,11 @@ def test_the_offers_of_a_hold_come_from_the_admission_only(db: Database) -> None
     assert admission.account_id == customer.id
     held = db.transact(holds.place, admission, new_id(), offers([1, 2]))
     assert held.entry_id == admitted.entry_id
+
+
+def test_a_pass_opens_its_own_room_only(db: Database) -> None:
+    own, other = make_sale(db), make_sale(db)
+    [customer] = make_accounts(db)
+    admitted = enter(db, customer, own)
+    with pytest.raises(NotAdmitted):
+        place(db, Pass(admitted.entry_id, other, customer.id), [1])

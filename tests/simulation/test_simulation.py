@@ -197,7 +197,8 @@ class Simulation:
         expected = self.model.place(stay, hold_id, seats, self.clock.now())
 
         def work(tx: Tx) -> object:
-            entered = waiting_room.enter(tx, admitted)
+            rules = catalogue.get_rules(tx, self.sale)
+            entered = waiting_room.enter(tx, admitted, rules)
             return holds.place(tx, entered, hold_id, offers(seats))
 
         held = self.expect(expected, work)

@@ -17,7 +17,7 @@ SEATS_SHOWN = 10
 _BLOCKED = text(
     """
     SELECT waits.pid AS blocked, blocker.pid AS blocking,
-           extract(epoch FROM clock_timestamp() - waits.state_change) AS seconds,
+           extract(epoch FROM cast(:now AS timestamptz) - waits.state_change) AS seconds,
            coalesce(waits.wait_event, '') AS waiting_for, blocker.state AS blocking_is,
            left(regexp_replace(waits.query, '\\s+', ' ', 'g'), 80) AS blocked_in,
            left(regexp_replace(blocker.query, '\\s+', ' ', 'g'), 80) AS blocking_in
@@ -73,7 +73,7 @@ def locks(seconds: float, minutes: int) -> None:
 
 
 def _blocked(tx: Tx) -> list[dict[str, Any]]:
-    rows = tx.execute(_BLOCKED).mappings()
+    rows = tx.execute(_BLOCKED, {"now": tx.now}).mappings()
     return [dict(row) | {"seconds": round(float(row["seconds"]), 1)} for row in rows]
 
 
