@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from flask import Flask
 from sqlalchemy import select
 
 from tests.builders import enter, make_accounts, make_sale, pay, place
@@ -113,6 +114,20 @@ def test_a_release_is_undone_and_done_again_while_seats_are_sold(
     assert references(db) == set(sold)
     assert_sound(db)
     dispose(app)
+
+
+@pytest.mark.failure("F48")
+@pytest.mark.parametrize("revision", ["base", "-1", "-9"])
+def test_nobody_goes_back_behind_the_first_release_by_mistake(
+    app: Flask, db: Database, revision: str
+) -> None:
+    first = migrate_to(app, "0001")
+    make_accounts(db)
+    done = app.test_cli_runner().invoke(args=["migrate", "--revision", revision])
+    assert done.exit_code == 1
+    assert "in_use" in done.output
+    assert migrate_to(app, "0001") == first
+    assert len(references(db)) == 0
 
 
 def copy_of(url: str, server: Postgres | None, directory: Path) -> str:

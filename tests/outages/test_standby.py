@@ -144,6 +144,8 @@ def test_the_primary_is_killed_under_load_and_the_standby_goes_on_selling(tmp_pa
             standby.execute("SELECT pg_promote()")
             until(lambda: sale.told[-1][0] > killed + 1, GOES_ON_SECONDS, web.said()[-2_000:])
             before = len(sale.told)
+            first = next(told for told, _ in sale.told if told > killed)
+            print(f"{before} acknowledged; sold again {first - killed:.1f} s after the kill")
             until(lambda: len(sale.told) > before + 40)
         assert sale.wrong == []
         app = create_app(config_for(standby.url("jari")))

@@ -113,7 +113,7 @@ class Soak:
 
     def _clients(self, house: House, webs: list[Web], operations: int) -> list[Client]:
         rules = {"hold_seconds": HOLD_SECONDS, "session_seconds": SESSION_SECONDS, "seats_max": 40}
-        rooms = ({"capacity": None}, {"capacity": 6, "rate_per_minute": 600})
+        rooms = ({"capacity": None}, {"capacity": 4, "rate_per_minute": 40})
         sales = []
         for room in rooms:
             sale = make_sale(house.db, seats=400, **rules, **room)  # type: ignore[arg-type]

@@ -15,6 +15,8 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import func, select
@@ -27,6 +29,7 @@ from webapp.domain.model import (
     Hold,
     IdempotencyKey,
     LedgerEntry,
+    Performance,
     QueueEntry,
     Seat,
     Ticket,
@@ -34,6 +37,7 @@ from webapp.domain.model import (
 
 BOOKINGS_MIN = 10  # fewer would be a run that tested nothing
 API = "/api/v1"
+CLOCKS_AGREE = timedelta(seconds=0.2)
 Key = tuple[uuid.UUID, str, str]
 
 
@@ -242,5 +246,32 @@ def assert_drained(db: Database) -> None:
         for performance_id, some in numbers.items():
             assert sorted(some) == list(range(1, len(some) + 1)), performance_id
 
+        assert_exact_admission(tx)
+
     db.read(query)
     assert_sound(db)
+
+
+def assert_exact_admission(tx: Tx) -> None:
+    """Never more inside than the capacity, never more admitted within a minute than the rate.
+
+    Instants are those of several processes, whose clocks agree within `CLOCKS_AGREE`; a stay that one of
+    them ended may seem to end a little after the next was admitted by another.
+    """
+    rooms = select(Performance.id, Performance.capacity, Performance.rate_per_minute)
+    for room, capacity, rate in tx.execute(rooms.where(Performance.capacity.is_not(None))).all():
+        stays = tx.execute(
+            select(QueueEntry.admitted_at, QueueEntry.ended_at, QueueEntry.access_expires_at).where(
+                QueueEntry.performance_id == room, QueueEntry.admitted_at.is_not(None)
+            )
+        ).all()
+        moves = []
+        for admitted_at, ended_at, access_expires_at in stays:
+            over = min(ended_at or access_expires_at, access_expires_at) - CLOCKS_AGREE
+            moves += [(admitted_at, 1), (max(over, admitted_at), -1)]
+        inside = list(accumulate(step for _, step in sorted(moves)))
+        assert max(inside, default=0) <= capacity, f"{max(inside)} inside room {room}"
+        admitted = sorted(at for at, _, _ in stays)
+        for number, first in enumerate(admitted[: max(0, len(admitted) - rate)]):
+            beyond = admitted[number + rate]
+            assert beyond - first >= timedelta(seconds=60) - CLOCKS_AGREE, f"{room}: the rate"

@@ -22,9 +22,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from flask.cli import with_appcontext
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 
-from webapp.commands.speaking import Operation, say
+from webapp.commands.speaking import Operation, refused, say
+from webapp.db import Tx
+from webapp.domain.model import Account
 from webapp.engines import engine_options, prepare_sqlite
 from webapp.web.house import house
 
@@ -107,6 +109,23 @@ def _is_behind(config: AlembicConfig, current: str | None, revision: str) -> boo
     return revision in {script.revision for script in passed} - {current}
 
 
+def _would_empty(app: Flask, revision: str) -> bool:
+    """Whether a way back leads behind the first revision, where there are no tables."""
+    engine, config = _make_engine(app.extensions["jari"].config.database_url), alembic_config()
+    current = _current(engine)
+    engine.dispose()
+    if current is None or not _is_behind(config, current, revision):
+        return False
+    if revision == "base":
+        return True
+    passed = list(ScriptDirectory.from_config(config).iterate_revisions(current, "base"))
+    return revision.removeprefix("-").isdigit() and int(revision.removeprefix("-")) >= len(passed)
+
+
+def _is_used(tx: Tx) -> bool:
+    return tx.execute(select(Account.id).limit(1)).first() is not None
+
+
 @click.command(cls=Operation)
 @click.option(
     "--revision",
@@ -119,8 +138,11 @@ def migrate(revision: str) -> None:
     """Bring the database's schema to a revision, forwards or backwards.
 
     Run it before the new version of the service starts. It may run from several machines at once.
+    It refuses to go back behind the first revision of a house that has customers.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    if _would_empty(app, revision) and house().db.lookup(_is_used):
+        raise refused("in_use", "Going back behind the first release would take everybody away.")
     reached = migrate_to(app, revision)
     dialect = house().db.writer.dialect.name
     say({"revision": reached, "database": dialect}, f"The {dialect} database is at {reached}.")
