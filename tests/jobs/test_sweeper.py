@@ -10,10 +10,17 @@ from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.faults import Faults
 from webapp.db import Database, new_id
-from webapp.domain import holds, idempotency, leases, seatmap, wallet
+from webapp.domain import accounts, holds, idempotency, leases, seatmap, wallet
 from webapp.domain.idempotency import KEPT_SECONDS, Answer, Request
 from webapp.domain.leases import LeaseLost
-from webapp.domain.model import Allowance, Hold, IdempotencyKey, JournalEntry, Seat
+from webapp.domain.model import (
+    Allowance,
+    Hold,
+    IdempotencyKey,
+    JournalEntry,
+    RateLimit,
+    Seat,
+)
 
 
 def lead(db: Database) -> int:
@@ -169,3 +176,17 @@ def test_a_hold_that_lives_is_not_swept_whoever_says_so(db: Database) -> None:
     held = hold(db, sale, customer, [1])
     assert db.transact(holds.expire, [held.id]) == 0
     assert db.lookup(seatmap.states, sale)[:3] == "fhf"
+
+
+def test_attempts_of_long_ago_are_forgotten_and_no_others(
+    db: Database, clock: AdvancingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "TIDY_SHARE", 1.0)
+    for key in ("old", "again"):
+        db.transact(accounts.count_attempt, key, 5, 300)
+    clock.advance(25 * 3600)
+    for key in ("again", "new"):
+        db.transact(accounts.count_attempt, key, 5, 300)
+    sweeper.run(db, lead(db))
+    keys = select(RateLimit.key).order_by(RateLimit.key)
+    assert db.read(lambda tx: tx.execute(keys).scalars().all()) == ["again", "new"]

@@ -218,3 +218,21 @@ def count_attempt(tx: Tx, key: str, limit: int, window_seconds: int, hits: int =
 def forget_attempts(tx: Tx, key: str) -> None:
     """Start counting anew under `key`: a success is no attempt against anybody."""
     tx.execute(delete(RateLimit).where(RateLimit.key == key))
+
+
+def find_stale_attempts(tx: Tx, limit: int) -> list[str]:
+    """Return keys of attempts whose windows ended long ago."""
+    stale = select(RateLimit.key).where(RateLimit.window_starts_at <= _long_ago(tx))
+    return list(tx.execute(stale.limit(limit)).scalars())
+
+
+def forget_stale_attempts(tx: Tx, keys: Sequence[str]) -> int:
+    """Delete what is counted under `keys`, unless somebody has tried again since; return how many."""
+    deleted = delete(RateLimit).where(
+        RateLimit.key.in_(sorted(keys)), RateLimit.window_starts_at <= _long_ago(tx)
+    )
+    return len(tx.execute(deleted.returning(RateLimit.key)).all())
+
+
+def _long_ago(tx: Tx) -> datetime:
+    return tx.now - timedelta(days=1)  # longer than any window
