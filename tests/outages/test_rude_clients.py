@@ -1,6 +1,7 @@
 """Clients that send too much, too slowly or too oddly meet a limit, and nobody else waits for them."""
 
 import gzip
+import http.client
 import socket
 import time
 from collections.abc import Iterator
@@ -85,3 +86,22 @@ def test_those_who_stop_in_the_middle_are_left_after_a_while(web: Web) -> None:
     assert web.status("/healthz", 18.0) == 200
     for line in lines:
         line.close()
+
+
+def test_a_refusal_before_the_body_came_keeps_the_line(web: Web) -> None:
+    """Some clients send head and body apart; closing the line would lose what they ask next."""
+    head = (
+        b"POST /api/v1/performances/1/holds HTTP/1.1\r\nHost: jari\r\nAuthorization: Bearer x\r\n"
+        b"Access-Token: none\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    )
+    client = http.client.HTTPConnection("127.0.0.1", web.port, timeout=15)
+    client.connect()
+    line = client.sock
+    for _ in range(3):
+        line.sendall(head)
+        answer = http.client.HTTPResponse(line)
+        answer.begin()
+        assert (answer.status, len(answer.read()) > 0) == (401, True)
+        time.sleep(0.1)
+        line.sendall(b'{"seats":[1]}')
+    client.close()
