@@ -22,7 +22,7 @@ export PYTHONNOUSERSITE := 1
 export FLASK_SKIP_DOTENV := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help install run check test bench soak mutants audit postgres browser constraints clean
+.PHONY: help install run check test bench rush soak mutants audit postgres browser constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test: $(STAMP) browser ## the whole suite, on both databases and in a browser
 
 bench: $(STAMP) ## measure, as ratios against references
 	$(BIN)/python -m tests.bench
+
+rush: $(STAMP) ## whole sales under load, gated: make rush RUSH="incident-2 --scale 0.1"
+	$(BIN)/python -m tests.rush $(RUSH)
 
 soak: $(STAMP) ## two minutes of faults, histories checked; SOAK=1000000 for so many operations, SEED=…
 	$(BIN)/python -m tests.soak

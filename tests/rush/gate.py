@@ -1,0 +1,87 @@
+"""Thresholds, written as k6 writes them: `p(90)<2000`, `rate<0.001`, `count>=18000`."""
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.rush.load import Load
+
+_FORM = re.compile(r"(p\((\d+(?:\.\d+)?)\)|avg|max|rate|count|value)\s*(<=|>=|==|<|>)\s*([\d.]+)\Z")
+_COMPARE = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+_REQUESTS = re.compile(r"http_req_duration(?:\{name:(\w+)\})?\Z")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One threshold, what was measured, and whether it holds."""
+
+    metric: str
+    threshold: str
+    measured: float
+    holds: bool
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return what `percent` of the values do not exceed; 0 of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
+
+
+def judge(
+    thresholds: Mapping[str, Sequence[str]], load: Load, values: Mapping[str, float]
+) -> list[Verdict]:
+    """Hold a run to its thresholds; raise ValueError for one that cannot be read.
+
+    `values` are what is one number: counts and rates by their metric's name.
+    """
+    return [
+        _judge(metric, threshold, load, values)
+        for metric, all_of_it in thresholds.items()
+        for threshold in all_of_it
+    ]
+
+
+def _judge(metric: str, threshold: str, load: Load, values: Mapping[str, float]) -> Verdict:
+    form = _FORM.match(threshold)
+    if form is None:
+        raise ValueError(threshold)
+    what, percent, sign, limit = form.groups()
+    requests = _REQUESTS.match(metric)
+    if requests is None:
+        measured = values[metric]
+    else:
+        measured = _of_durations(_durations(load, requests[1]), what, percent)
+    return Verdict(metric, threshold, measured, _COMPARE[sign](measured, float(limit)))
+
+
+def _durations(load: Load, name: str | None) -> list[float]:
+    chosen = load.calls if name is None else {name: load.calls[name]}
+    return [value for measured in chosen.values() for value in measured.milliseconds]
+
+
+def _of_durations(values: Sequence[float], what: str, percent: str | None) -> float:
+    if percent is not None:
+        return percentile(values, float(percent))
+    return {"avg": sum(values) / max(1, len(values)), "max": max(values, default=0.0)}[what]
+
+
+def measure(load: Load, seconds: float) -> dict[str, float]:
+    """Return what every run has: requests, failures, checks, and how people ended."""
+    requests = sum(len(one.milliseconds) for one in load.calls.values())
+    failed = sum(one.failed for one in load.calls.values())
+    values: dict[str, float] = {
+        "http_reqs": requests / seconds,
+        "http_req_failed": failed / max(1, requests),
+        "checks": 1 - failed / max(1, requests),
+        "undeclared": sum(one.undeclared for one in load.calls.values()),
+        "admitted": len(load.events.get("admitted", ())),
+        "no_seats": len(load.events.get("no_seats", ())),
+    }
+    return values

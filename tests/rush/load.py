@@ -1,0 +1,160 @@
+"""The load: requests over kept connections, each of them measured and held to the contract.
+
+Promises:
+
+1. Every request counts, whatever became of it: its name, when it began, how long it took, what it got.
+2. An answer that the API's document does not declare for that call is `undeclared`; a declared refusal is
+   not a failure. What had no answer at all is `lost`, and both are failures, as is any 5xx.
+3. A customer who is told to wait waits as long as was said, and asks again.
+"""
+
+import asyncio
+import json
+import time
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from tests.web.contract import BY_NAME
+from webapp.web import contract
+from webapp.web.contract import Operation
+
+CONNECTIONS_MAX = 2_000
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: status 0 and no body when there was none."""
+
+    status: int
+    body: dict[str, Any]
+    retry_after: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the service said yes."""
+        return 200 <= self.status < 300
+
+    @property
+    def code(self) -> str:
+        """The refusal's code; "" for a success, "lost" without an answer."""
+        return str(self.body.get("code", "")) if self.status else "lost"
+
+
+@dataclass
+class Measured:
+    """All requests of one name."""
+
+    began: "array[float]" = field(default_factory=lambda: array("d"))  # seconds since the run began
+    milliseconds: "array[float]" = field(default_factory=lambda: array("d"))
+    outcomes: Counter[str] = field(default_factory=Counter)  # "201", "409 seats_taken", "lost"
+    failed: int = 0
+    undeclared: int = 0
+
+
+def _declared(operation: Operation) -> frozenset[tuple[int, str]]:
+    successes = {(status, "") for status in operation.answers}
+    refusals = {(contract.status_of(code), code) for code in operation.refused_with()}
+    return frozenset(successes | refusals)
+
+
+DECLARED = {name: _declared(operation) for name, operation in BY_NAME.items()}
+
+
+class Load:
+    """Everything that was asked."""
+
+    def __init__(self, port: int) -> None:
+        self.calls: dict[str, Measured] = {}
+        self.events: dict[
+            str, array[float]
+        ] = {}  # what happened to people: seconds since the start
+        self._base = f"http://127.0.0.1:{port}/api/v1"
+        self._began = time.perf_counter()
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Load":
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=9),
+            timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._began = time.perf_counter()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._began
+
+    def note(self, event: str) -> None:
+        """Write down that something happened to somebody."""
+        self.events.setdefault(event, array("d")).append(self.now)
+
+    async def ask(
+        self,
+        name: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+    ) -> Reply:
+        """Make one request of the operation `name`; a refusal of the moment is waited out by others."""
+        assert self._http is not None
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        method = BY_NAME[name].method
+        began = self.now
+        try:
+            async with self._http.request(
+                method,
+                self._base + path,
+                headers=sent,
+                data=None if body is None else json.dumps(body),
+            ) as answer:
+                data = await answer.read()
+                reply = Reply(
+                    answer.status,
+                    json.loads(data) if data[:1] == b"{" else {},
+                    float(answer.headers.get("Retry-After", 0)),
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            reply = Reply(0, {}, 1.0)
+        self._measure(name, began, reply)
+        return reply
+
+    def _measure(self, name: str, began: float, reply: Reply) -> None:
+        measured = self.calls.setdefault(name, Measured())
+        measured.began.append(began)
+        measured.milliseconds.append((self.now - began) * 1000)
+        code = "" if reply.ok else reply.code
+        measured.outcomes[f"{reply.status} {code}".strip() if reply.status else "lost"] += 1
+        undeclared = bool(reply.status) and (reply.status, code) not in DECLARED[name]
+        measured.undeclared += undeclared
+        measured.failed += undeclared or reply.status == 0 or reply.status >= 500
+
+    async def insist(
+        self,
+        name: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        tries: int = 10,
+    ) -> Reply:
+        """Like `ask`, and again when the service is busy or was not heard, after as long as it said."""
+        reply = await self.ask(name, path, headers, body)
+        for _ in range(tries - 1):
+            if reply.status not in (0, 429, 503):
+                break
+            await asyncio.sleep(max(reply.retry_after, 0.5))
+            reply = await self.ask(name, path, headers, body)
+        return reply

@@ -1,0 +1,168 @@
+"""What the people of a rush do, each for themselves: come, wait, look, choose, and pay or not."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.builders import Customer
+from tests.rush.load import Load, Reply
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How people behave. Times in seconds."""
+
+    party: tuple[int, ...] = (1, 2, 2, 4)
+    looks: int = 2  # at the seats before choosing
+    look_seconds: float = 1.0  # from one look to the next
+    tries: int = 5  # to get seats
+    best_share: float = 0.0  # of people who let the service choose
+    wanted: int | None = None  # everybody wants one of this many seats, from the first one on
+    think_seconds: float = 2.0  # between holding and paying
+    pay_share: float = 1.0
+
+
+class Hall:
+    """A performance as a client knows it: seats by name, each row's after each other."""
+
+    def __init__(self, performance_id: int, labels: Sequence[str], rows: Sequence[str]) -> None:
+        self.path = f"/performances/{performance_id}"
+        self.labels = labels
+        self._rows = rows
+
+    def choose(
+        self, states: str, quantity: int, wanted: int | None, rng: random.Random
+    ) -> list[str]:
+        """Return free seats next to each other, from a random one on; fewer when nothing else is."""
+        limit = min(wanted or len(states), len(states))
+        start = rng.randrange(limit)
+        best: list[int] = []
+        for step in range(limit):
+            seat = (start + step) % limit
+            if states[seat] != "f":
+                continue
+            group = [seat]
+            while (
+                len(group) < quantity
+                and group[-1] + 1 < limit
+                and states[group[-1] + 1] == "f"
+                and self._rows[group[-1] + 1] == self._rows[seat]
+            ):
+                group.append(group[-1] + 1)
+            if len(group) > len(best):
+                best = group
+            if len(best) == quantity:
+                break
+        return [self.labels[seat] for seat in best]
+
+
+class Person:
+    """One customer in one sale."""
+
+    def __init__(
+        self, load: Load, hall: Hall, customer: Customer, habits: Habits, seed: object
+    ) -> None:
+        self.load, self.hall, self.habits = load, hall, habits
+        self.rng = random.Random(f"{seed}")
+        self.session = customer.bearer
+        self.quantity = self.rng.choice(habits.party)
+        self.tokens: dict[str, str] = {}
+
+    async def come(self) -> None:
+        """Do everything once, and note how it ended."""
+        self.load.note("arrived")
+        end = await self._sale()
+        self.load.note(end)
+
+    async def _sale(self) -> str:
+        refused = await self._wait()
+        if refused:
+            return refused
+        self.load.note("admitted")
+        held = await self._hold()
+        if held is None:
+            return "no_seats"
+        self.load.note("held")
+        await asyncio.sleep(self.rng.expovariate(1 / self.habits.think_seconds))
+        if self.rng.random() >= self.habits.pay_share:
+            return "abandoned"
+        return await self._pay(held)
+
+    async def _wait(self) -> str:
+        """Join and poll until it is one's turn; return why it will not be, or nothing."""
+        path = f"{self.hall.path}/queue"
+        reply = await self.load.insist("join_queue", path, self.session)
+        while reply.ok and reply.body["status"] != "admitted":
+            self._keep(reply)
+            await asyncio.sleep(reply.body["poll_after_ms"] / 1000)
+            reply = await self.load.insist("poll_queue", path, self._with("Waiting-Token"))
+        self._keep(reply)
+        return "" if reply.ok else f"queue: {reply.code}"
+
+    def _keep(self, reply: Reply) -> None:
+        for name, field in (("Waiting-Token", "waiting_token"), ("Access-Token", "access_token")):
+            if reply.body.get(field):
+                self.tokens[name] = reply.body[field]
+
+    def _with(self, token: str) -> dict[str, str]:
+        return self.session | {token: self.tokens[token]}
+
+    async def _hold(self) -> Reply | None:
+        """Look, choose and try, as often as one's patience lasts; then take what the service finds."""
+        best = {"best_available": {"quantity": self.quantity}}
+        if self.rng.random() >= self.habits.best_share:
+            for number in range(self.habits.tries):
+                seats = await self._look(self.habits.looks if number == 0 else 1)
+                if not seats:
+                    break
+                reply = await self._ask_for({"seats": seats})
+                if reply.ok or reply.code != "seats_taken":
+                    return self._got(reply)
+        if self.habits.wanted is not None:
+            return None  # those seats or none
+        return self._got(await self._ask_for(best))
+
+    async def _ask_for(self, wish: dict[str, Any]) -> Reply:
+        path, headers = f"{self.hall.path}/holds", self._with("Access-Token")
+        return await self.load.insist("place_hold", path, headers, wish)
+
+    def _got(self, reply: Reply) -> Reply | None:
+        if reply.ok:
+            return reply
+        self.load.note(f"hold: {reply.code}")
+        return None
+
+    async def _look(self, times: int) -> list[str]:
+        states = ""
+        for number in range(times):
+            if number:
+                await asyncio.sleep(self.habits.look_seconds * self.rng.uniform(0.5, 1.5))
+            reply = await self.load.insist("get_availability", f"{self.hall.path}/availability")
+            states = reply.body.get("states", "")
+        return (
+            self.hall.choose(states, self.quantity, self.habits.wanted, self.rng) if states else []
+        )
+
+    async def _pay(self, held: Reply) -> str:
+        headers = self._with("Access-Token") | {"Idempotency-Key": uuid.uuid4().hex}
+        reply = await self.load.insist("pay", "/bookings", headers, {"hold_id": held.body["id"]})
+        if not reply.ok:
+            return f"pay: {reply.code}"
+        return "booked"
+
+
+async def forge(load: Load, hall: Hall, customer: Customer, seed: object) -> None:
+    """Ask with tokens that are none, as a broken or a hostile client does."""
+    rng = random.Random(f"{seed}")
+    rubbish = rng.choice(("", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "%00" * 99, "=" * 3_000))
+    if rng.random() < 0.5:
+        headers = customer.bearer | {"Access-Token": rubbish}
+        seats = {"seats": hall.labels[:1]}
+        reply = await load.ask("place_hold", f"{hall.path}/holds", headers, seats)
+    else:
+        headers = {"Waiting-Token": rubbish}
+        reply = await load.ask("poll_queue", f"{hall.path}/queue", headers)
+    load.note(f"forged: {reply.status}")
