@@ -106,7 +106,7 @@ class Figures(Collector):
             for room in rooms:
                 family.add_metric([str(room.performance_id)], getattr(room, name))
             yield family
-        text = "In how many seconds a job's lease runs out; below 0 nobody does the job."
+        text = "In how many seconds a job's lease runs out; below 0 it is free, as it is when there is nothing to do."
         family = GaugeMetricFamily("jari_job_lease_seconds", text, labels=["job"])
         for job, left in leases.items():
             family.add_metric([job], left)
