@@ -1,5 +1,6 @@
 """What one process of the service consists of, wired by `create_app` and reached by `house()`."""
 
+import gzip
 import hashlib
 import random
 import threading
@@ -71,6 +72,12 @@ class House:
         )
         self.drawings: Snapshots[int, bytes] = Snapshots(
             "drawing", self._draw, float("inf"), keys_max=20
+        )
+        self.packed_drawings: Snapshots[int, bytes] = Snapshots(
+            "packed drawing",
+            lambda key: gzip.compress(self.drawings.get(key), mtime=0),
+            float("inf"),
+            keys_max=20,
         )
         self.availability: Snapshots[int, Availability] = Snapshots(
             "availability", self._load_availability, STALE_MAX_SECONDS
