@@ -96,7 +96,8 @@ def test_the_api_answers_as_its_document_says(api: Api, app: Flask, name: str) -
     def fuzz(case: Case, headers: Headers, here: bool) -> None:
         if here and "performance_id" in (case.path_parameters or {}):
             case.path_parameters["performance_id"] = sale
-        case.call_and_validate(headers=dict(headers), checks=CHECKS)
+        plain = {"Accept-Encoding": "identity"}  # the checks do not unpack
+        case.call_and_validate(headers={**headers, **plain}, checks=CHECKS)
 
     fuzz()
 
