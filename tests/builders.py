@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from webapp.db import Database, Tx, new_id
-from webapp.domain import accounts, bookings, catalogue, halls, holds, waiting_room
+from webapp.domain import accounts, auditoriums, bookings, catalogue, halls, holds, waiting_room
 from webapp.domain.accounts import NewAccount
 from webapp.domain.bookings import Booked, Payment
 from webapp.domain.catalogue import Price
@@ -79,12 +79,14 @@ def make_sale(
     description: str = "",
     slug: str | None = None,
     venue: str = "Test hall",
+    auditorium: bool = False,
     **more: Any,
 ) -> int:
     """Put a performance on sale (without a waiting room unless `capacity` is given); return its id."""
     organiser = organiser or make_accounts(db, role="organiser")[0]
     prices = levels or [Price("standard", "Standard", price_minor)]
-    plan = halls.generate(seats, [price.code for price in prices])
+    make_plan = auditoriums.plan if auditorium else halls.generate
+    plan = make_plan(seats, [price.code for price in prices])
 
     def work(tx: Tx) -> int:
         venue_id = halls.find_or_create_venue(tx, venue)

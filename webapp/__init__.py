@@ -19,15 +19,18 @@ from webapp.engines import engine_options
 from webapp.web import (
     account_pages,
     api,
+    assets,
     checkout_pages,
     failures,
     guards,
     inputs,
+    languages,
     operations,
     organiser,
     pages,
     phrases,
     sale_pages,
+    seat_map,
     seat_pages,
     security,
     shapes,
@@ -40,6 +43,7 @@ TOPICS = (
     pages,
     sale_pages,
     seat_pages,
+    seat_map,
     checkout_pages,
     account_pages,
     organiser,
@@ -54,7 +58,7 @@ GENERATED = frozenset({"uq_booking_reference", "uq_ticket_code"})
 
 def create_app(config: Config) -> Flask:
     """Make one process's application; raise when a route has no guard."""
-    app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder="static")
+    app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=None)
     app.config.update(
         SECRET_KEY=config.secret_key,
         SECRET_KEY_FALLBACKS=[config.secret_key_previous] if config.secret_key_previous else [],
@@ -70,8 +74,10 @@ def create_app(config: Config) -> Flask:
     db = open_database(app, config)
     app.extensions["jari"] = House(config, db)
     security.install(app)  # first, so that whatever is refused later has its id and its headers
+    assets.install(app)
     csrf = CSRFProtect(app)
     app.json = shapes.Json(app)
+    languages.install(app)
     phrases.install(app)
     failures.install(app)
     inputs.install(app)

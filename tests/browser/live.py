@@ -17,6 +17,7 @@ from tests.conftest import config_for, dispose
 from webapp import create_app
 from webapp.commands import migrate_to
 from webapp.db import Database
+from webapp.web.house import House
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
@@ -29,6 +30,7 @@ class Live:
 
     address: str
     db: Database
+    house: House
 
 
 @contextmanager
@@ -55,7 +57,8 @@ def serve(folder: Path) -> Iterator[Live]:
         ]
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/readyz", processes[0])
-            yield Live(f"http://127.0.0.1:{port}", app.extensions["jari"].db)
+            house: House = app.extensions["jari"]
+            yield Live(f"http://127.0.0.1:{port}", house.db, house)
         finally:
             for process in processes:
                 process.terminate()

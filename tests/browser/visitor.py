@@ -55,7 +55,7 @@ class Visitor:
 
     def hold_best(self, quantity: int) -> None:
         """Take the best available."""
-        self.page.get_by_label("How many seats?").select_option(str(quantity))
+        self.page.get_by_role("radio", name=str(quantity), exact=True).check(force=True)
         self.page.get_by_role("button", name="Hold the best available").click()
         self.see_checkout(quantity)
 
@@ -64,7 +64,8 @@ class Visitor:
         self.page.get_by_role("link", name=section).click()
         for seat in seats:
             self.page.get_by_role("checkbox", name=re.compile(rf"^{seat} free")).check()
-        self.page.get_by_role("button", name="Hold the chosen seats").click()
+        # With scripts the bar that stays in sight has the button, without them the list.
+        self.page.get_by_role("button", name=re.compile("Continue|Hold the chosen seats")).click()
 
     def see_checkout(self, quantity: int) -> None:
         """Be asked to pay for so many seats."""

@@ -21,6 +21,7 @@ class Form:
 
     action: str
     method: str
+    hidden: bool = False  # waits for a script, so nobody here can send it
     fields: list[tuple[str, str]] = field(default_factory=list)
     choices: dict[str, list[str]] = field(default_factory=dict)
 
@@ -40,7 +41,8 @@ class _Reader(HTMLParser):
             self._in_heading = True
             self.headings.append("")
         elif tag == "form":
-            self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
+            action, method = given.get("action", ""), given.get("method", "get")
+            self.forms.append(Form(action, method, "hidden" in given))
         elif tag == "select":
             self._select = given["name"]
             self.forms[-1].choices[self._select] = []
@@ -48,7 +50,7 @@ class _Reader(HTMLParser):
             self.forms[-1].choices[self._select].append(given["value"])
             if "selected" in given:
                 self.forms[-1].fields.append((self._select, given["value"]))
-        elif tag == "input" and given.get("type") == "checkbox":
+        elif tag == "input" and given.get("type") in ("checkbox", "radio"):
             self._read_checkbox(given)
         elif tag == "input":
             self.forms[-1].fields.append((given["name"], given.get("value", "")))
@@ -85,7 +87,7 @@ class Page:
         reader = _Reader()
         reader.feed(self.text)
         self.words = " ".join(reader.words)
-        self.forms = reader.forms
+        self.forms = [form for form in reader.forms if not form.hidden]
         self.heading = " ".join(" ".join(reader.headings).split())
 
     def form(self, end: str, which: int = -1) -> Form:

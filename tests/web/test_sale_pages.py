@@ -376,7 +376,7 @@ def test_a_closed_sale_takes_no_holds(app: Flask, db: Database, clock: Advancing
 
 
 def test_choosing_again_replaces_the_seats(app: Flask, db: Database) -> None:
-    sale = make_sale(db, seats_max=2)
+    sale = make_sale(db, seats_max=2, single_seat_rule="off")
     surfer = Surfer(app, customer(db))
     go_inside(surfer, sale)
     hold(surfer, sale, "ST-A-1", "ST-A-2")

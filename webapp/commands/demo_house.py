@@ -20,7 +20,7 @@ from flask.cli import with_appcontext
 from webapp.commands.sales import Hall, store_hall
 from webapp.commands.speaking import Operation, say
 from webapp.db import Tx, new_id
-from webapp.domain import accounts, catalogue, halls, seatmap, wallet
+from webapp.domain import accounts, auditoriums, catalogue, seatmap, wallet
 from webapp.domain.accounts import NewAccount
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import NotFound
@@ -106,7 +106,7 @@ def make_demo(house: House) -> dict[str, Any]:
     db, currency = house.db, house.config.currency
     _make_people(house)
     db.transact(_refill, new_id())
-    plan = halls.generate(SEATS, [price.code for price in PRICES], "Main hall")
+    plan = auditoriums.plan(SEATS, [price.code for price in PRICES], "Main hall")
     hall = store_hall(db, plan, "Jari Concert Hall", "1 Music Street, Seoul")
     for show in SHOWS:
         while db.transact(

@@ -103,9 +103,9 @@ def _fill(places: list[Place], section: str, count: int, top: int, levels: Seque
             places.append(
                 Place(
                     seat_no=len(places),
-                    label=f"{section}-{_letters(row)}-{number}",
+                    label=f"{section}-{letters(row)}-{number}",
                     section=section,
-                    row=_letters(row),
+                    row=letters(row),
                     number=number,
                     x=(column + aisle * 2 + 1) * SEAT_UNITS,
                     y=top + row * SEAT_UNITS,
@@ -117,8 +117,8 @@ def _fill(places: list[Place], section: str, count: int, top: int, levels: Seque
     return top + rows * SEAT_UNITS
 
 
-def _letters(row: int) -> str:
-    """A to Z, then AA, AB, …"""
+def letters(row: int) -> str:
+    """Name a row or a section: A to Z, then AA, AB, …"""
     text = ""
     row += 1
     while row:

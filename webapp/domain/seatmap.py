@@ -8,7 +8,7 @@ Choosing decides nothing: the keyed update of `holds.place` does, and who loses 
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
@@ -78,6 +78,16 @@ class Seatmap:
                     cut.append([place])
         return tuple(Stretch(tuple(places), centre) for places in cut)
 
+    @cached_property
+    def restricted(self) -> frozenset[int]:
+        """The seats from which one does not see everything."""
+        return frozenset(self.geometry.get("restricted", ()))
+
+    @cached_property
+    def companion(self) -> frozenset[int]:
+        """The seats kept beside a wheelchair's place for whoever comes along."""
+        return frozenset(self.geometry.get("companion", ()))
+
     def get_places(self, labels: Iterable[str]) -> list[Place]:
         """Return the places of `labels`, sorted by seat_no; raise SeatUnknown naming the strangers."""
         labels = list(labels)
@@ -128,6 +138,7 @@ class Stretch:
     def __init__(self, places: tuple[Place, ...], centre: float) -> None:
         self.places = places
         self.section = places[0].section
+        self.seat_nos = frozenset(place.seat_no for place in places)
         self._levels = {place.price_level for place in places}
         # How far a seat is from the best there is, before the middle of the stage; summed up from
         # the left, so that a group's mean takes one subtraction.
@@ -170,6 +181,7 @@ def choose(
     price_level: str | None = None,
     section: str | None = None,
     spread: int = CHOICES_KEPT,
+    avoid: Set[int] = frozenset(),
 ) -> Choice:
     """Choose good free seats for a party.
 
@@ -177,7 +189,8 @@ def choose(
     2. Else nearest together within one section.
     3. Else across sections; `together` says which of the three it is.
 
-    Of the `spread` best groups a random one is taken, so that a crowd spreads. Raises NotEnoughSeats.
+    Of the `spread` best groups a random one is taken, so that a crowd spreads. The rows of the seats in
+    `avoid` come last: whoever asks again wants to sit elsewhere. Raises NotEnoughSeats.
     """
     stretches = [
         (stretch, stretch.states(states, price_level))
@@ -188,14 +201,20 @@ def choose(
     if quantity > free:
         raise NotEnoughSeats(free=free)
     adjacent = [
-        (alone, stretch.distance(start, start + quantity), place_in_hall, start)
+        (
+            not avoid.isdisjoint(stretch.seat_nos),
+            alone,
+            stretch.distance(start, start + quantity),
+            place_in_hall,
+            start,
+        )
         for place_in_hall, (stretch, mine) in enumerate(stretches)
         for start, alone in _windows(mine, quantity, stretch.middle)
     ]
     if not adjacent:
         return _scattered(stretches, quantity, rng, spread)
-    fewest = min(alone for alone, *_ in adjacent)
-    best = nsmallest(spread, (group for group in adjacent if group[0] == fewest))
+    fewest = min(group[:2] for group in adjacent)
+    best = nsmallest(spread, (group for group in adjacent if group[:2] == fewest))
     *_, place_in_hall, start = rng.choice(best)
     return Choice(stretches[place_in_hall][0].places[start : start + quantity], "row")
 

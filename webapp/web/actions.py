@@ -46,6 +46,7 @@ class Wish:
     quantity: int = 0
     price_level: str | None = None
     section: str | None = None
+    avoid: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ def _place_best(
                 house.rng,
                 price_level=wish.price_level,
                 section=wish.section,
+                avoid=wish.avoid,
                 # Whoever loses steps further out of the crowd.
                 spread=seatmap.CHOICES_KEPT << min(lost, SPREAD_DOUBLINGS_MAX),
             )

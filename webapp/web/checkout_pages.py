@@ -21,12 +21,16 @@ from webapp.domain.errors import (
     InsufficientFunds,
     NotFound,
 )
+from webapp.domain.holds import Held
 from webapp.domain.idempotency import Request
 from webapp.domain.waiting_room import Pass
 from webapp.web import actions, inputs, phrases, shapes
 from webapp.web.forms import keyed_request, new_key, page, see_other
 from webapp.web.guards import customer, person
 from webapp.web.house import house
+from webapp.web.languages import gettext
+from webapp.web.praise import praise
+from webapp.web.seat_pages import read_tried, write_tried
 from webapp.web.standing import find_standing
 
 blueprint = Blueprint("checkout", __name__)
@@ -46,7 +50,7 @@ def pay(performance_id: int) -> Response:
     hold_id = _read_hold_id()
     try:
         reference = _pay(performance_id, hold_id, keyed_request(str(hold_id)))
-        flash("Paid. These are your tickets.", "done")
+        flash(gettext("Paid. These are your tickets."), "done")
     except AlreadyBooked as booked:
         reference = booked.facts["reference"]
     except (InsufficientFunds, HoldExpired, HoldReplaced) as refusal:
@@ -70,9 +74,9 @@ def release(performance_id: int) -> Response:
     try:
         actions.release_hold(house(), person().id, _read_hold_id())
     except Expired as ended:
-        flash(ended.title, "note")
+        flash(gettext(ended.title), "note")
     else:
-        flash("You gave the seats back. Nothing was charged.", "done")
+        flash(gettext("You gave the seats back. Nothing was charged."), "done")
     return see_other(url_for("seats.choose", performance_id=performance_id))
 
 
@@ -101,6 +105,9 @@ def _checkout_page(
         standing=standing,
         performance=performance,
         held=standing.held,
+        hall=hall,
+        praise=praise(hall, standing.held.seat_nos),
+        elsewhere=_elsewhere(standing.held),
         places=hall.places,
         names=phrases.section_names(hall),
         seconds_left=(standing.held.expires_at - standing.now).total_seconds(),
@@ -111,3 +118,10 @@ def _checkout_page(
         top_up_key=new_key(),
         refusal=refusal,
     )
+
+
+def _elsewhere(held: Held) -> dict[str, str]:
+    """Return the form that asks for as many good seats in another place: its fields."""
+    tried = read_tried(request.args.get("tried", "")) or held.seat_nos
+    wanted = {name: request.args.get(name, "") for name in ("price_level", "section")}
+    return {"quantity": str(len(held.seats)), "tried": write_tried(tried), **wanted}

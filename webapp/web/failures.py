@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from webapp.db import Busy, OutcomeUnknown
 from webapp.domain.errors import Refusal
+from webapp.web.languages import N_
 
 log = logging.getLogger("jari.web")
 
@@ -42,28 +43,30 @@ class Rejected(Exception):
 
 
 TITLES = {
-    "busy": "The house is very busy; please try again in a moment.",
-    "outcome_unknown": "We could not see how this ended. Ask again with the same key: it happens once.",
-    "internal_error": "Something broke on our side; it is logged.",
-    "malformed": "This request could not be read.",
-    "idempotency_key_missing": "This request needs an Idempotency-Key.",
-    "idempotency_key_refused": "This request takes no Idempotency-Key.",
-    "session_missing": "Please sign in.",
-    "session_invalid": "This session is not known or was signed out.",
-    "session_expired": "This session has expired; please sign in again.",
-    "bad_credentials": "The address or the password is wrong.",
-    "token_missing": "A token is missing.",
-    "token_malformed": "This token could not be read.",
-    "token_invalid": "This token is not valid here.",
-    "token_expired": "This token has expired.",
-    "token_wrong_customer": "This token belongs to somebody else.",
-    "token_wrong_performance": "This token is for another performance.",
-    "role_missing": "Your account may not do this.",
-    "poll_too_soon": "You asked again too soon; your place is safe.",
-    "csrf": "This form is too old; please send it again.",
-    "not_found": "There is nothing here.",
-    "method_not_allowed": "This cannot be done here.",
-    "too_large": "This request is too large.",
+    "busy": N_("The house is very busy; please try again in a moment."),
+    "outcome_unknown": N_(
+        "We could not see how this ended. Ask again with the same key: it happens once."
+    ),
+    "internal_error": N_("Something broke on our side; it is logged."),
+    "malformed": N_("This request could not be read."),
+    "idempotency_key_missing": N_("This request needs an Idempotency-Key."),
+    "idempotency_key_refused": N_("This request takes no Idempotency-Key."),
+    "session_missing": N_("Please sign in."),
+    "session_invalid": N_("This session is not known or was signed out."),
+    "session_expired": N_("This session has expired; please sign in again."),
+    "bad_credentials": N_("The address or the password is wrong."),
+    "token_missing": N_("A token is missing."),
+    "token_malformed": N_("This token could not be read."),
+    "token_invalid": N_("This token is not valid here."),
+    "token_expired": N_("This token has expired."),
+    "token_wrong_customer": N_("This token belongs to somebody else."),
+    "token_wrong_performance": N_("This token is for another performance."),
+    "role_missing": N_("Your account may not do this."),
+    "poll_too_soon": N_("You asked again too soon; your place is safe."),
+    "csrf": N_("This form is too old; please send it again."),
+    "not_found": N_("There is nothing here."),
+    "method_not_allowed": N_("This cannot be done here."),
+    "too_large": N_("This request is too large."),
 }
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "malformed"}

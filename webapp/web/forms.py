@@ -20,8 +20,10 @@ from webapp.web import actions
 from webapp.web.failures import Rejected
 from webapp.web.guards import person
 from webapp.web.inputs import KEY_LENGTH_MAX
+from webapp.web.languages import gettext
 
 NEXT_LENGTH_MAX = 500
+SENT_BY_SCRIPT = "Jari-Form"
 
 
 def new_key() -> str:
@@ -41,7 +43,12 @@ def keyed_request(content: str) -> Request:
 
 
 def see_other(address: str) -> Response:
-    """Answer a form with the page that shows what became of it (303)."""
+    """Answer a form with the page that shows what became of it (303).
+
+    A script that sends a form itself cannot see where a 303 leads; it says so, and is told (204).
+    """
+    if SENT_BY_SCRIPT in request.headers:
+        return Response(status=204, headers={"Location": address})
     return cast(Response, redirect(address, 303))
 
 
@@ -55,10 +62,10 @@ def faults(refusal: Refusal | Rejected | None, sentences: dict[str, str]) -> lis
     if refusal is None:
         return []
     if not isinstance(refusal, Invalid):
-        return [refusal.title]
+        return [gettext(refusal.title)]
     pointers = (fault.get("pointer", "") for fault in refusal.facts.get("errors", ()))
     names = dict.fromkeys(pointer.split("/")[1] if "/" in pointer else "" for pointer in pointers)
-    return [sentences.get(name, refusal.title) for name in names] or [refusal.title]
+    return [gettext(sentences.get(name, refusal.title)) for name in names or [""]]
 
 
 # -- where to go afterwards ---------------------------------------------------------------------

@@ -18,7 +18,7 @@ from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Sale
 from webapp.domain.seatmap import Seatmap
 from webapp.domain.waiting_room import Room
-from webapp.web import seat_shapes, shapes
+from webapp.web import map_shapes, seat_shapes, shapes
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.throttle import Throttle
@@ -78,6 +78,9 @@ class House:
             lambda key: gzip.compress(self.drawings.get(key), mtime=0),
             float("inf"),
             keys_max=20,
+        )
+        self.maps: Snapshots[int, bytes] = Snapshots(
+            "map", lambda key: map_shapes.drawing(self.seatmaps.get(key)), float("inf"), keys_max=20
         )
         self.availability: Snapshots[int, Availability] = Snapshots(
             "availability", self._load_availability, STALE_MAX_SECONDS

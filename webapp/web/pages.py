@@ -12,8 +12,8 @@ from flask import Blueprint, Response, g, request, session, url_for
 
 from webapp.domain import catalogue
 from webapp.domain.catalogue import Listing
-from webapp.domain.errors import EmailTaken, Invalid, TooManyAttempts
-from webapp.web import guards, inputs, sessions, shapes
+from webapp.domain.errors import EmailTaken, Invalid, NotFound, TooManyAttempts
+from webapp.web import guards, inputs, languages, sessions, shapes
 from webapp.web.failures import Rejected
 from webapp.web.forms import after_sign_in, faults, page, see_other
 from webapp.web.guards import public
@@ -63,6 +63,26 @@ def event(slug: str) -> Response:
 def _showings(event: Listing) -> list[Showing]:
     sales = [house().sales.get(performance_id) for performance_id in event.performance_ids]
     return [shapes.showing(sale, status_of(house(), sale)) for sale in sales]
+
+
+# -- language -----------------------------------------------------------------------------------
+
+
+@blueprint.get("/language/<code>")
+@public
+def choose_language(code: str) -> Response:
+    """Remember the visitor's language, and go back to where they were."""
+    if code not in languages.LANGUAGES:
+        raise NotFound()
+    response = see_other(after_sign_in())
+    response.set_cookie(
+        languages.COOKIE,
+        code,
+        max_age=languages.COOKIE_SECONDS,
+        secure=house().config.cookie_secure,
+        samesite="Lax",
+    )
+    return response
 
 
 # -- sessions -----------------------------------------------------------------------------------

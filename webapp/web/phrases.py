@@ -6,6 +6,7 @@ Promises:
 2. Times are shown in the house's zone with its offset from UTC beside them: a buyer abroad must not
    guess.
 3. Every refusal has a next step. A test enumerates them.
+4. Dates, money and plurals follow the language of the page.
 """
 
 from collections.abc import Mapping
@@ -13,88 +14,126 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from babel.dates import format_datetime
 from flask import Flask
 
+from webapp.domain.errors import Refusal
 from webapp.domain.seatmap import Place, Seatmap
+from webapp.web.languages import N_, gettext, language, locale_of, ngettext, nN_
 
 ZONE = ZoneInfo("Asia/Seoul")
 
 _SYMBOLS = {"KRW": "₩", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
+# Koreans write won as a word behind the number; Babel would put the sign before it.
+_BEHIND = {("ko", "KRW"): "원"}
+# Babel's own Korean patterns say "PM 8:30:00".
+_DAY_AND_TIME = {"en": "EEE d MMM yyyy, HH:mm", "ko": "yyyy년 M월 d일 (EEE) HH:mm"}
+_DAY = {"en": "EEE d MMM yyyy", "ko": "yyyy년 M월 d일 (EEE)"}
 _DECIMALS = {"KRW": 0, "JPY": 0}
 _DECIMALS_USUAL = 2
 
-SEAT_STATES = {"f": "free", "h": "held", "s": "sold", "b": "closed"}
+SEAT_STATES = {"f": N_("free"), "h": N_("held"), "s": N_("sold"), "b": N_("closed")}
 SALE_STATES = {
-    "scheduled": "Not on sale yet",
-    "prequeue": "Waiting room open",
-    "open": "On sale",
-    "paused": "Paused for a moment",
-    "sold_out": "Sold out",
-    "closed": "Sale closed",
+    "scheduled": N_("Not on sale yet"),
+    "prequeue": N_("Waiting room open"),
+    "open": N_("On sale"),
+    "paused": N_("Paused for a moment"),
+    "sold_out": N_("Sold out"),
+    "closed": N_("Sale closed"),
 }
-LEDGER_KINDS = {"top_up": "Top-up", "spend": "Paid for a booking", "refund": "Refund"}
+LEDGER_KINDS = {
+    "top_up": N_("Top-up"),
+    "spend": N_("Paid for a booking"),
+    "refund": N_("Refund"),
+}
 
 NEXT_STEPS = {
-    "email_taken": "Sign in with it, or use another address.",
-    "too_many_attempts": "Wait a little, then try again.",
-    "sale_not_open": "Come back when the sale opens; the performance's page says when.",
-    "sale_closed": "There may be other performances. Seats that you hold can still be paid.",
-    "sale_paused": "Your turn and your seats are safe. Try again in a minute.",
-    "sold_out": "Seats come back when somebody cancels, so looking again later may help.",
-    "not_admitted": "Go to the performance's page and join the waiting room.",
-    "turn_over": "Go to the performance's page; you may join again while seats are on sale.",
-    "seat_unknown": "Choose from the seats on the page.",
-    "seats_taken": "They went a moment ago, and none were held for you. Please choose others.",
-    "too_many_seats": "Choose fewer seats; what you have bought before counts too.",
-    "leaves_single_seat": "Move your choice by one seat, or take the single seat as well.",
-    "not_enough_seats": "Try fewer seats, another price level or another section.",
-    "hold_expired": "Nothing was charged. Look whether the seats are still free.",
-    "hold_replaced": "Only your newest choice counts. Nothing was charged.",
-    "insufficient_funds": "Top up your wallet; your seats stay held meanwhile.",
-    "top_up_closed": "Please ask the box office to credit your wallet.",
-    "idempotency_key_reused": "Open the page again and send the form from there.",
-    "already_booked": "You will find it among your bookings.",
-    "already_cancelled": "The money is back in your wallet.",
-    "too_late": "Please ask the box office.",
-    "already_scanned": "A booking of which somebody is already inside cannot be cancelled.",
-    "ticket_unknown": "Check the code letter by letter.",
-    "ticket_voided": "Its booking was cancelled and paid back.",
-    "wrong_performance": "Check the date on the ticket.",
-    "invalid": "Check what you entered and send it again.",
-    "not_found": "The address may be mistyped, or it is not yours to see.",
-    "busy": "Nothing was charged or changed. Go back and try once more in a few seconds.",
-    "outcome_unknown": "Look among your bookings and in your wallet first; then send it again.",
-    "internal_error": "If you were paying, look among your bookings before you try again.",
-    "malformed": "Go back and try again.",
-    "bad_credentials": "Check both and try again.",
-    "role_missing": "Sign in with an account that may, or ask the organiser.",
-    "csrf": "Go back, load the page again and send it from there.",
-    "method_not_allowed": "Start again from the list of events.",
-    "too_large": "Send less at once.",
+    "email_taken": N_("Sign in with it, or use another address."),
+    "too_many_attempts": N_("Wait a little, then try again."),
+    "sale_not_open": N_("Come back when the sale opens; the performance's page says when."),
+    "sale_closed": N_("There may be other performances. Seats that you hold can still be paid."),
+    "sale_paused": N_("Your turn and your seats are safe. Try again in a minute."),
+    "sold_out": N_("Seats come back when somebody cancels, so looking again later may help."),
+    "not_admitted": N_("Go to the performance's page and join the waiting room."),
+    "turn_over": N_("Go to the performance's page; you may join again while seats are on sale."),
+    "seat_unknown": N_("Choose from the seats on the page."),
+    "seats_taken": N_("They went a moment ago, and none were held for you. Please choose others."),
+    "too_many_seats": N_("Choose fewer seats; what you have bought before counts too."),
+    "leaves_single_seat": N_("Move your choice by one seat, or take the single seat as well."),
+    "not_enough_seats": N_("Try fewer seats, another price level or another section."),
+    "hold_expired": N_("Nothing was charged. Look whether the seats are still free."),
+    "hold_replaced": N_("Only your newest choice counts. Nothing was charged."),
+    "insufficient_funds": N_("Top up your wallet; your seats stay held meanwhile."),
+    "top_up_closed": N_("Please ask the box office to credit your wallet."),
+    "idempotency_key_reused": N_("Open the page again and send the form from there."),
+    "already_booked": N_("You will find it among your bookings."),
+    "already_cancelled": N_("The money is back in your wallet."),
+    "too_late": N_("Please ask the box office."),
+    "already_scanned": N_("A booking of which somebody is already inside cannot be cancelled."),
+    "ticket_unknown": N_("Check the code letter by letter."),
+    "ticket_voided": N_("Its booking was cancelled and paid back."),
+    "wrong_performance": N_("Check the date on the ticket."),
+    "invalid": N_("Check what you entered and send it again."),
+    "not_found": N_("The address may be mistyped, or it is not yours to see."),
+    "busy": N_("Nothing was charged or changed. Go back and try once more in a few seconds."),
+    "outcome_unknown": N_("Look among your bookings and in your wallet first; then send it again."),
+    "internal_error": N_("If you were paying, look among your bookings before you try again."),
+    "malformed": N_("Go back and try again."),
+    "bad_credentials": N_("Check both and try again."),
+    "role_missing": N_("Sign in with an account that may, or ask the organiser."),
+    "csrf": N_("Go back, load the page again and send it from there."),
+    "method_not_allowed": N_("Start again from the list of events."),
+    "too_large": N_("Send less at once."),
 }
 _TURN_OVER = {
-    "paid": "Your seats are paid; you will find them among your bookings.",
-    "left": "You have left the waiting room. You may join again, at the end of the line.",
-    "expired": "Your time to choose is over. You may join again while seats are on sale.",
+    "paid": N_("Your seats are paid; you will find them among your bookings."),
+    "left": N_("You have left the waiting room. You may join again, at the end of the line."),
+    "expired": N_("Your time to choose is over. You may join again while seats are on sale."),
 }
 
 
 def next_step(code: str, facts: Mapping[str, Any]) -> str:
     """Say what somebody can do after a refusal."""
     if code == "turn_over":
-        return _TURN_OVER.get(facts.get("reason", ""), NEXT_STEPS[code])
-    return NEXT_STEPS.get(code, "Start again from the list of events.")
+        return gettext(_TURN_OVER.get(facts.get("reason", ""), NEXT_STEPS[code]))
+    return gettext(NEXT_STEPS.get(code, N_("Start again from the list of events.")))
+
+
+def title(refusal: Refusal) -> str:
+    """Say what a refusal is, in the reader's language."""
+    return gettext(refusal.title)
 
 
 def section_names(hall: Seatmap) -> dict[str, str]:
     """Return what people call the hall's sections, by code."""
-    named = {section["code"]: section["name"] for section in hall.geometry.get("sections", ())}
+    named = {
+        section["code"]: section.get("names", {}).get(language(), section["name"])
+        for section in hall.geometry.get("sections", ())
+    }
     return {place.section: named.get(place.section, place.section) for place in hall.places}
 
 
 def seat(place: Place, names: Mapping[str, str]) -> str:
     """Write where a seat is: `Stalls, row A, seat 12`."""
-    return f"{names[place.section]}, row {place.row}, seat {place.number}"
+    return gettext(
+        "%(section)s, row %(row)s, seat %(seat)s",
+        section=names[place.section],
+        row=place.row,
+        seat=place.number,
+    )
+
+
+def notes(hall: Seatmap, place: Place) -> list[str]:
+    """Return what somebody should know of a seat before they buy it."""
+    return [
+        gettext(text)
+        for text, applies in (
+            (N_("wheelchair place"), place.accessible),
+            (N_("companion seat"), place.seat_no in hall.companion),
+            (N_("restricted view"), place.seat_no in hall.restricted),
+        )
+        if applies
+    ]
 
 
 # -- money --------------------------------------------------------------------------------------
@@ -105,8 +144,11 @@ def money(amount_minor: int, currency: str) -> str:
     decimals = _DECIMALS.get(currency, _DECIMALS_USUAL)
     whole, rest = divmod(abs(amount_minor), 10**decimals)
     fraction = f".{rest:0{decimals}}" if decimals else ""
+    sign = "−" if amount_minor < 0 else ""
+    if behind := _BEHIND.get((language(), currency)):
+        return f"{sign}{whole:,}{fraction}{behind}"
     symbol = _SYMBOLS.get(currency, f"{currency} ")
-    return f"{'−' if amount_minor < 0 else ''}{symbol}{whole:,}{fraction}"
+    return f"{sign}{symbol}{whole:,}{fraction}"
 
 
 def parse_money(text: str, currency: str) -> int | None:
@@ -131,14 +173,37 @@ def enter_money(amount_minor: int, currency: str) -> str:
 
 def day_and_time(moment: datetime) -> str:
     """Write a moment: `Sun 22 Nov 2026, 19:30 KST (UTC+9)`."""
-    local = moment.astimezone(ZONE)
-    return f"{local:%a} {local.day} {local:%b %Y, %H:%M %Z} ({_offset(local)})"
+    return f"{clock_of(moment)} {zone(moment)}"
+
+
+def clock_of(moment: datetime) -> str:
+    """Write a moment without its zone, which stands beside it: `Sun 22 Nov 2026, 19:30`."""
+    return _format(moment, _DAY_AND_TIME[language()])
+
+
+def day(moment: datetime) -> str:
+    """Write a moment's day: `Sun 22 Nov 2026`."""
+    return _format(moment, _DAY[language()])
+
+
+def second_of_day(moment: datetime) -> str:
+    """Write a near moment to the second, without its zone: `19:30:05`."""
+    return f"{moment.astimezone(ZONE):%H:%M:%S}"
 
 
 def time_of_day(moment: datetime) -> str:
     """Write a near moment to the second: `19:30:05 KST (UTC+9)`."""
+    return f"{second_of_day(moment)} {zone(moment)}"
+
+
+def zone(moment: datetime) -> str:
+    """Write which zone the house's times are in: `KST (UTC+9)`."""
     local = moment.astimezone(ZONE)
-    return f"{local:%H:%M:%S %Z} ({_offset(local)})"
+    return f"{local:%Z} ({_offset(local)})"
+
+
+def _format(moment: datetime, pattern: str) -> str:
+    return format_datetime(moment.astimezone(ZONE), pattern, locale=locale_of(language()))
 
 
 def _offset(local: datetime) -> str:
@@ -153,10 +218,11 @@ def duration(seconds: float) -> str:
     """Write how long something takes, no more exactly than anybody knows."""
     minutes = round(seconds / 60)
     if minutes < 1:
-        return "less than a minute"
+        return gettext("less than a minute")
     if minutes < 90:
-        return "about a minute" if minutes == 1 else f"about {minutes} minutes"
-    return f"about {round(minutes / 60)} hours"
+        return ngettext("about a minute", "about %(num)s minutes", minutes)
+    hours = round(minutes / 60)
+    return ngettext("about an hour", "about %(num)s hours", hours)
 
 
 def countdown(seconds: float) -> str:
@@ -164,17 +230,30 @@ def countdown(seconds: float) -> str:
     return "{}:{:02}".format(*divmod(max(0, int(seconds)), 60))
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """Write a number with its noun: `1 seat`, `2 seats`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+_COUNTED = {
+    "seat": nN_("%(num)s seat", "%(num)s seats"),
+    "free seat": nN_("%(num)s free seat", "%(num)s free seats"),
+    "ticket": nN_("%(num)s ticket", "%(num)s tickets"),
+    "second": nN_("%(num)s second", "%(num)s seconds"),
+}
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 seat`, `2 seats`; `좌석 2개`."""
+    return ngettext(*_COUNTED[noun], number)
 
 
 def install(app: Flask) -> None:
     """Give the templates these words."""
-    filters = (money, enter_money, day_and_time, time_of_day, duration, countdown, count, seat)
+    filters = (
+        *(money, enter_money, duration, countdown, count, seat),
+        *(day_and_time, time_of_day, clock_of, day, second_of_day, zone),
+    )
     for function in filters:
         app.add_template_filter(function)
     app.add_template_global(next_step)
+    app.add_template_global(notes)
+    app.add_template_global(title)
     app.jinja_env.globals.update(
         SEAT_STATES=SEAT_STATES, SALE_STATES=SALE_STATES, LEDGER_KINDS=LEDGER_KINDS
     )

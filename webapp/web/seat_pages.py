@@ -6,13 +6,18 @@ Promises:
 2. A hall of any size comes in bounded pages: a section, then at most about `SEATS_SHOWN` seats of
    whole rows.
 3. A refused choice comes back with what was chosen, the reason, the next step and the right status.
+4. Where the rule is lenient, a choice that leaves a single seat alone is told which one, and goes on.
+5. Asking for the best again tries elsewhere: rows that were offered already come last.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, flash, request, url_for
 
+from webapp.domain import seatmap
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import (
     Invalid,
@@ -27,11 +32,12 @@ from webapp.domain.errors import (
 )
 from webapp.domain.seatmap import FREE, Place, Seatmap
 from webapp.domain.waiting_room import Pass
-from webapp.web import actions, inputs, phrases, shapes
+from webapp.web import actions, inputs, phrases, seat_map, shapes
 from webapp.web.actions import Wish
 from webapp.web.forms import faults, page, see_other
 from webapp.web.guards import customer, person
 from webapp.web.house import house
+from webapp.web.languages import N_, gettext
 from webapp.web.standing import Standing, find_standing
 
 blueprint = Blueprint("seats", __name__)
@@ -47,13 +53,15 @@ BESIDE_THE_SEATS = (
     TooManySeats,
 )
 WISH_FAULTS = {
-    "seats": "Choose at least one seat, and each seat once.",
-    "quantity": "Say how many seats you want, as a number.",
+    "seats": N_("Choose at least one seat, and each seat once."),
+    "quantity": N_("Say how many seats you want, as a number."),
 }
 TOGETHER = {
-    "near": "No free group was side by side; these seats are the nearest together.",
-    "apart": "No section had so many seats free: these are in different sections.",
+    "near": N_("No free group was side by side; these seats are the nearest together."),
+    "apart": N_("No section had so many seats free: these are in different sections."),
 }
+TRIED_KEPT = 60
+_TRIED = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ def choose(performance_id: int) -> Response:
         return see_other(url_for("checkout.show", performance_id=performance_id))
     if standing.waiting:
         return see_other(url_for("sale.waiting", performance_id=performance_id))
-    flash("It is not your turn, or your turn has ended.", "note")
+    flash(gettext("It is not your turn, or your turn has ended."), "note")
     return see_other(url_for("sale.performance", performance_id=performance_id))
 
 
@@ -98,22 +106,65 @@ def hold(performance_id: int) -> Response:
     if standing.stay is None:
         raise NotAdmitted()
     admitted = Pass(standing.stay.entry_id, performance_id, person().id)
+    tried = read_tried(request.form.get("tried", ""))
     try:
-        placed = actions.place_hold(house(), admitted, _read_wish())
+        wish = _read_wish(tried)
+        alone = _left_alone(standing, wish)
+        placed = actions.place_hold(house(), admitted, wish)
     except BESIDE_THE_SEATS as refusal:
         return _seats_page(standing, refusal)
     if placed.together in TOGETHER:
-        flash(TOGETHER[placed.together], "note")
-    return see_other(url_for("checkout.show", performance_id=performance_id))
+        flash(gettext(TOGETHER[placed.together]), "note")
+    if alone:
+        flash(alone, "note")
+    if not wish.quantity:
+        return see_other(url_for("checkout.show", performance_id=performance_id))
+    asked = {
+        "tried": write_tried([*tried, *placed.held.seat_nos]),
+        "price_level": wish.price_level or "",
+        "section": wish.section or "",
+    }
+    return see_other(
+        url_for("checkout.show", performance_id=performance_id) + f"?{urlencode(asked)}"
+    )
 
 
-def _read_wish() -> Wish:
+def _left_alone(standing: Standing, wish: Wish) -> str:
+    """Name the seat that a choice leaves alone where that is allowed but not kind; "" for none."""
+    if not wish.labels or standing.sale.rules.single_seat_rule != "lenient":
+        return ""
+    hall = house().seatmap_of(standing.sale)
+    states = house().availability.get(standing.sale.rules.id).states
+    mine = standing.held.seat_nos if standing.held else ()
+    as_if_free = "".join(FREE if no in mine else state for no, state in enumerate(states))
+    alone = seatmap.single_seats_left(hall, as_if_free, hall.get_places(wish.labels))
+    if not alone:
+        return ""
+    names = phrases.section_names(hall)
+    return gettext(
+        "%(seat)s is left alone beside yours: hardly anybody buys a single seat. "
+        "If you can, move by one.",
+        seat=phrases.seat(alone[0], names),
+    )
+
+
+def read_tried(text: str) -> tuple[int, ...]:
+    """Read which seats were offered already: `12.13`; anything else counts as none."""
+    return tuple(map(int, text.split("."))) if _TRIED.fullmatch(text) else ()
+
+
+def write_tried(seat_nos: Sequence[int]) -> str:
+    """Write which seats were offered, the last ones if there were many."""
+    return ".".join(map(str, seat_nos[-TRIED_KEPT:]))
+
+
+def _read_wish(tried: Sequence[int]) -> Wish:
     """Return the form's wish; raise Invalid."""
     if "quantity" in request.form:
         names = ("quantity", "price_level", "section")
         given = {name: request.form[name] for name in names if request.form.get(name)}
         best = inputs.form(inputs.BestAvailable, given)
-        return Wish((), best.quantity, best.price_level, best.section)
+        return Wish((), best.quantity, best.price_level, best.section, frozenset(tried))
     seats = request.form.getlist("seat")
     if not seats or len(set(seats)) < len(seats):
         raise Invalid(errors=[{"pointer": "/seats", "detail": "one or more, each once"}])
@@ -134,6 +185,7 @@ def _seats_page(standing: Standing, refusal: Refusal | None = None) -> Response:
     if shown is None and len(sections) == 1:
         shown = sections[0]
     parts = _parts(hall, states, mine, shown.code) if shown else []
+    chosen = request.form.getlist("seat")
     return page(
         "sale/seats.html",
         200 if refusal is None else refusal.status,
@@ -145,12 +197,22 @@ def _seats_page(standing: Standing, refusal: Refusal | None = None) -> Response:
         part=_chosen_part(parts),
         states=states,
         mine=mine,
-        chosen=frozenset(request.form.getlist("seat")),
+        chosen=frozenset(chosen),
+        hall=hall,
+        data=seat_map.page_data(standing, hall, chosen),
+        seconds_left=_turn_seconds(standing),
         refusal=refusal,
         faults=faults(refusal, WISH_FAULTS),
         about=_places_of(hall, refusal),
         names=phrases.section_names(hall),
     )
+
+
+def _turn_seconds(standing: Standing) -> float:
+    """Return how long the customer may still choose."""
+    if standing.stay is None or standing.stay.access_expires_at is None:
+        return 0.0
+    return max(0.0, (standing.stay.access_expires_at - standing.now).total_seconds())
 
 
 def _sections(

@@ -49,6 +49,8 @@ class DrawnSeat(Seat):
     y: int
     price_level: str
     accessible: bool
+    companion: bool
+    restricted_view: bool
 
 
 class Section(TypedDict):
@@ -56,6 +58,7 @@ class Section(TypedDict):
 
     code: str
     name: str
+    names: NotRequired[dict[str, str]]
     y: int
     height: int
     seats: int
@@ -97,6 +100,7 @@ class Availability(TypedDict):
     seatmap_version: str
     version: str
     as_of: datetime
+    poll_after_ms: int
     free: int
     held: int
     sold: int
@@ -129,6 +133,8 @@ def seatmap(hall: Hall) -> Seatmap:
             "y": place.y,
             "price_level": place.price_level,
             "accessible": place.accessible,
+            "companion": place.seat_no in hall.companion,
+            "restricted_view": place.seat_no in hall.restricted,
         }
         for place in hall.places
     ]
@@ -147,13 +153,19 @@ def seatmap(hall: Hall) -> Seatmap:
 
 
 def availability(
-    seatmap_version: str, version: str, as_of: datetime, states: str, before: str | None
+    seatmap_version: str,
+    version: str,
+    as_of: datetime,
+    poll_after_ms: int,
+    states: str,
+    before: str | None,
 ) -> Availability:
     """The states of all seats, or what changed since `before` where that is shorter."""
     shape: Availability = {
         "seatmap_version": seatmap_version,
         "version": version,
         "as_of": as_of,
+        "poll_after_ms": poll_after_ms,
         "free": states.count(seats.FREE),
         "held": states.count(seats.HELD),
         "sold": states.count(seats.SOLD),

@@ -1,5 +1,7 @@
 """What anybody may see: events, performances, the hall and its seats."""
 
+import random
+
 from flask import Response, request
 
 from webapp.domain import catalogue
@@ -10,6 +12,8 @@ from webapp.web.house import house
 from webapp.web.standing import status_of
 
 YEAR_SECONDS = 365 * 24 * 3600
+# How soon a map should look again: while seats change hands, and while none can.
+POLL_ON_SALE_MS, POLL_OTHERWISE_MS = 1_500, 15_000
 
 
 def list_events() -> Response:
@@ -67,13 +71,24 @@ def get_availability(performance_id: int) -> Response:
     else:
         before = house().states_at(performance_id, since) if since else None
         body = seat_shapes.availability(
-            sale.seatmap_version, seen.version, seen.as_of, seen.states, before
+            sale.seatmap_version,
+            seen.version,
+            seen.as_of,
+            _poll_after(status_of(house(), sale)),
+            seen.states,
+            before,
         )
         response = reply(body)
     # Weak: two answers of one version have the same states and another `as_of`.
     response.set_etag(seen.version, weak=True)
     response.headers["Cache-Control"] = "no-cache"
     return response
+
+
+def _poll_after(status: str) -> int:
+    """Spread the maps' next looks, so that they do not come all at once."""
+    usual = POLL_ON_SALE_MS if status in ("open", "paused") else POLL_OTHERWISE_MS
+    return round(usual * random.uniform(0.8, 1.2))
 
 
 def list_seats(performance_id: int) -> Response:

@@ -1,0 +1,45 @@
+"""Scripts, styles and pictures, under addresses that change when their content does.
+
+Promises:
+
+1. The hash of everything in `static/` is part of every address: browsers may keep a file for a year, and
+   never mix the files of two versions. One hash for all, because modules import each other by
+   relative names, and there is no build step that could rewrite them.
+2. During a deployment an address of the other version still answers, and is kept by nobody.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, Response, send_from_directory
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
+YEAR_SECONDS: Final = 365 * 24 * 3600
+
+
+def install(app: Flask) -> None:
+    """Serve the files as endpoint `static`."""
+    current = _digest()
+
+    def serve(version: str, filename: str) -> Response:
+        response = send_from_directory(FOLDER, filename)
+        fresh = f"public, max-age={YEAR_SECONDS}, immutable"
+        response.headers["Cache-Control"] = fresh if version == current else "no-store"
+        return response
+
+    app.add_url_rule("/static/<version>/<path:filename>", endpoint="static", view_func=serve)
+
+    @app.url_defaults
+    def _add_version(endpoint: str, values: dict[str, Any]) -> None:
+        if endpoint == "static":
+            values.setdefault("version", current)
+
+
+def _digest() -> str:
+    content = hashlib.sha256()
+    for path in sorted(FOLDER.rglob("*")):
+        if path.is_file():
+            content.update(path.relative_to(FOLDER).as_posix().encode())
+            content.update(path.read_bytes())
+    return content.hexdigest()[:12]
