@@ -42,8 +42,9 @@ def test_neighbours_have_adjacent_numbers() -> None:
 def test_everything_is_inside_the_drawing() -> None:
     plan = auditoriums.plan(20_000, LEVELS)
     stage = plan.geometry["stage"]
-    assert 0 <= stage["x"] and stage["x"] + stage["width"] <= plan.geometry["width"]
-    assert 0 <= stage["y"]
+    assert stage["x"] >= 0
+    assert stage["x"] + stage["width"] <= plan.geometry["width"]
+    assert stage["y"] >= 0
     for place in plan.places:
         assert 0 < place.x < plan.geometry["width"]
         assert 0 < place.y < plan.geometry["height"]

@@ -5,12 +5,12 @@ keep (paused, closed, limits).
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, literal, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, insert, literal, or_, select, update
 
 from webapp.db import Tx, make, seconds
 from webapp.domain.errors import NotFound, SaleClosed, SaleNotOpen
@@ -156,16 +156,39 @@ def get_sale(tx: Tx, performance_id: int) -> Sale:
     return make(Sale, (rules, *row, {price.code: make(Price, price) for price in prices}))
 
 
-def list_events(tx: Tx, after_id: int, limit: int) -> list[Listing]:
-    """Read up to `limit` events with an id above `after_id`, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for: words in title, place or description, and when it is on; empty finds all."""
+
+    words: str = ""
+    since: datetime | None = None
+    until: datetime | None = None  # not included
+
+
+def list_events(tx: Tx, after_id: int, limit: int, search: Search | None = None) -> list[Listing]:
+    """Read up to `limit` events with an id above `after_id` that fit the search, oldest first."""
     events = tx.execute(
         select(Event.id, Event.slug, Event.title, Event.description, Venue.name, Venue.address)
         .join(Venue, Venue.id == Event.venue_id)
-        .where(Event.id > after_id)
+        .where(Event.id > after_id, *(_fitting(search) if search else ()))
         .order_by(Event.id)
         .limit(limit)
     ).all()
     return _with_performances(tx, events)
+
+
+def _fitting(search: Search) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of a search; every word must be found somewhere."""
+    for word in search.words.split():
+        places = (Event.title, Event.description, Venue.name, Venue.address)
+        yield or_(*(place.icontains(word, autoescape=True) for place in places))
+    days = []
+    if search.since is not None:
+        days.append(Performance.starts_at >= search.since)
+    if search.until is not None:
+        days.append(Performance.starts_at < search.until)
+    if days:
+        yield exists().where(Performance.event_id == Event.id, *days)
 
 
 def get_event(tx: Tx, slug: str) -> Listing:

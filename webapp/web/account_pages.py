@@ -26,11 +26,12 @@ from webapp.web import actions, documents, inputs, phrases
 from webapp.web.forms import faults, keyed_request, local_path, new_key, page, see_other
 from webapp.web.guards import customer, person
 from webapp.web.house import house
+from webapp.web.languages import N_, gettext
 
 blueprint = Blueprint("account", __name__)
 
 SHOWN_PER_PAGE = 20
-TOP_UP_FAULTS = {"amount": "Please enter an amount above zero and within the limit."}
+TOP_UP_FAULTS = {"amount": N_("Please enter an amount above zero and within the limit.")}
 
 
 @blueprint.get("/bookings")
@@ -67,7 +68,7 @@ def cancel(reference: str) -> Response:
     except (AlreadyCancelled, AlreadyScanned, TooLate) as refusal:
         return _booking_page("account/booking.html", _get_own(reference), refusal)
     refund = phrases.money(answer.body["refund_minor"], house().config.currency)
-    flash(f"Cancelled. {refund} is back in your wallet.", "done")
+    flash(gettext("Cancelled. %(amount)s is back in your wallet.", amount=refund), "done")
     return see_other(url_for("account.booking", reference=reference))
 
 
@@ -83,6 +84,15 @@ def ticket_svg(reference: str, code: str) -> Response:
 def ticket_pdf(reference: str, code: str) -> Response:
     """Give a ticket to be printed."""
     return documents.answer_pdf(documents.get_own(house(), reference, code, person().id))
+
+
+@blueprint.get("/bookings/<reference>/calendar.ics")
+@customer
+def calendar(reference: str) -> Response:
+    """Give a booking to be put into a calendar."""
+    booked = _get_own(reference)
+    sale = house().sales.get(booked.performance_id)
+    return documents.answer_calendar(sale, booked, house().seatmap_of(sale))
 
 
 def _get_own(reference: str) -> Booked:
@@ -102,7 +112,9 @@ def _booking_page(
         200 if refusal is None else refusal.status,
         booking=booked,
         sale=sale,
+        hall=hall,
         places=hall.places,
+        qr=documents.data_uri,
         names=phrases.section_names(hall),
         cancellable=cancellable,
         refusal=refusal,
@@ -133,7 +145,8 @@ def top_up() -> Response:
         actions.top_up(house(), keyed_request(str(amount_minor)), amount_minor)
     except (Invalid, TopUpClosed) as refusal:
         return _wallet_page(refusal)
-    flash(f"{phrases.money(amount_minor, house().config.currency)} added.", "done")
+    added = phrases.money(amount_minor, house().config.currency)
+    flash(gettext("%(amount)s added.", amount=added), "done")
     return see_other(local_path(request.form.get("next")) or url_for("account.show_wallet"))
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from flask import Flask, Response, send_from_directory
 
+from webapp.web.guards import public
+
 FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
 YEAR_SECONDS: Final = 365 * 24 * 3600
 
@@ -29,6 +31,15 @@ def install(app: Flask) -> None:
         return response
 
     app.add_url_rule("/static/<version>/<path:filename>", endpoint="static", view_func=serve)
+
+    @public
+    def offline() -> Response:
+        """Serve the script that keeps tickets: only from the root may it answer for every page."""
+        response = send_from_directory(FOLDER, "offline.js")
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    app.add_url_rule("/offline.js", endpoint="offline", view_func=offline)
 
     @app.url_defaults
     def _add_version(endpoint: str, values: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
-"""Tickets to show and to print: a QR code as SVG, a page as PDF.
+"""Tickets to show, to print and to remember: a QR code as SVG, a page as PDF, a day in the calendar.
 
 The QR code holds the ticket's short code and nothing else, so that any scanner reads it at arm's length.
 """
 
+import base64
 import io
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 
+import icalendar
 import segno
 from flask import Response
 from reportlab.lib.pagesizes import A6
@@ -22,8 +25,10 @@ from webapp.domain.errors import NotFound
 from webapp.domain.seatmap import Place, Seatmap
 from webapp.web import phrases
 from webapp.web.house import House
+from webapp.web.languages import gettext
 
 _QR_MM = 50.0
+_USUAL_HOURS = 2  # nobody says how long a performance lasts; a calendar wants to know
 # Neither is embedded: every viewer has both, and a ticket stays at 4 KB.
 _LATIN, _KOREAN = "Helvetica", "HYGothic-Medium"
 pdfmetrics.registerFont(UnicodeCIDFont(_KOREAN))
@@ -70,11 +75,38 @@ def svg(code: str) -> bytes:
     return out.getvalue()
 
 
+def data_uri(code: str) -> str:
+    """Return a code's QR code as an address that holds the picture itself: it shows without a network."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg(code)).decode()}"
+
+
+def calendar(sale: Sale, booked: Booked, hall: Seatmap) -> bytes:
+    """Write a booking as a calendar file: the same booking again changes the entry, and adds none."""
+    names = phrases.section_names(hall)
+    live = [ticket for ticket in booked.tickets if ticket.voided_at is None]
+    event = icalendar.Event()
+    event.add("uid", f"{booked.id}@jari")
+    event.add("dtstamp", booked.cancelled_at or booked.paid_at)
+    event.add("summary", sale.event_title)
+    event.add("location", sale.venue)
+    event.add("dtstart", sale.rules.starts_at)
+    event.add("dtend", sale.rules.starts_at + timedelta(hours=_USUAL_HOURS))
+    seats = [phrases.seat(hall.places[ticket.seat_no], names) for ticket in live]
+    reference = gettext("Booking %(reference)s", reference=booked.reference)
+    event.add("description", "\n".join([reference, *seats]))
+    event.add("status", "CANCELLED" if booked.cancelled_at else "CONFIRMED")
+    file = icalendar.Calendar()
+    file.add("prodid", "-//Jari//Jari//EN")
+    file.add("version", "2.0")
+    file.add_component(event)
+    return bytes(file.to_ical())
+
+
 def pdf(printed: PrintedTicket) -> bytes:
     """Print a ticket on one page of A6."""
     out = io.BytesIO()
     canvas = Canvas(out, pagesize=A6)
-    canvas.setTitle(f"Ticket {printed.booked.reference}")
+    canvas.setTitle(gettext("Ticket %(reference)s", reference=printed.booked.reference))
     width, height = A6
     for text, size, top in _lines(printed):
         _write(canvas, text, size, 10 * mm, height - top * mm, width - 20 * mm)
@@ -94,10 +126,16 @@ def _lines(printed: PrintedTicket) -> list[tuple[str, int, int]]:
         (phrases.day_and_time(sale.rules.starts_at), 11, 24),
         (sale.venue, 11, 30),
         (phrases.seat(place, phrases.section_names(printed.hall)), 14, 41),
-        (f"Booking {printed.booked.reference}, {price}", 8, 48),
+        (
+            gettext(
+                "Booking %(reference)s, %(price)s", reference=printed.booked.reference, price=price
+            ),
+            8,
+            48,
+        ),
     ]
     if printed.ticket.voided_at is not None:
-        lines.append(("CANCELLED: this ticket opens no door", 11, 56))
+        lines.append((gettext("CANCELLED: this ticket opens no door"), 11, 56))
     return lines
 
 
@@ -129,6 +167,14 @@ def answer_pdf(printed: PrintedTicket) -> Response:
     response.headers["Content-Disposition"] = (
         f'inline; filename="ticket-{printed.booked.reference}-{printed.place.seat_no}.pdf"'
     )
+    return response
+
+
+def answer_calendar(sale: Sale, booked: Booked, hall: Seatmap) -> Response:
+    """Answer with the calendar file, named by the booking."""
+    response = _answer(calendar(sale, booked, hall), "text/calendar")
+    name = f"{booked.reference}.ics"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 

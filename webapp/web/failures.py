@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from webapp.db import Busy, OutcomeUnknown
 from webapp.domain.errors import Refusal
-from webapp.web.languages import N_
+from webapp.web.languages import N_, gettext
 
 log = logging.getLogger("jari.web")
 
@@ -92,7 +92,9 @@ def problem(
         headers.setdefault("Retry-After", str(facts["retry_after"]))
     g.problem_code = code
     if not request.path.startswith("/api/"):
-        page = render_template("problem.html", status=status, code=code, title=title, facts=facts)
+        page = render_template(
+            "problem.html", status=status, code=code, title=gettext(title), facts=facts
+        )
         return Response(page, status, headers, mimetype="text/html")
     body = {
         "type": f"/api/v1/docs#problem-{code}",

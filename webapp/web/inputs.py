@@ -10,6 +10,7 @@ Promises:
 
 import uuid
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from flask import Flask, request
@@ -80,6 +81,15 @@ class SignIn(Input):
 
     email: Annotated[str, StringConstraints(max_length=254)]
     password: Annotated[str, StringConstraints(max_length=PASSWORD_MAX)]
+
+
+class EventSearch(Input):
+    """What somebody looks for among the events."""
+
+    q: Annotated[str, Field(max_length=100)] = ""
+    since: date | None = None
+    until: date | None = None
+    cursor: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
 class BestAvailable(Input):

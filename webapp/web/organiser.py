@@ -23,6 +23,7 @@ from webapp.web import actions, guards, phrases, shapes
 from webapp.web.forms import page, see_other
 from webapp.web.guards import person
 from webapp.web.house import house
+from webapp.web.languages import gettext
 from webapp.web.standing import status_of
 
 blueprint = Blueprint("organiser", __name__)
@@ -63,7 +64,7 @@ def _overview(performance_id: int) -> dict[str, Any]:
 def pause(performance_id: int) -> Response:
     """Pause a sale: admission and new holds stop, paying goes on."""
     house().db.transact(catalogue.set_paused, performance_id, person().id, True)
-    flash("Paused. Nobody is admitted and no seat is held until you resume.", "done")
+    flash(gettext("Paused. Nobody is admitted and no seat is held until you resume."), "done")
     return see_other(url_for("organiser.performances"))
 
 
@@ -72,7 +73,7 @@ def pause(performance_id: int) -> Response:
 def resume(performance_id: int) -> Response:
     """Let a paused sale go on."""
     house().db.transact(catalogue.set_paused, performance_id, person().id, False)
-    flash("Resumed. The sale goes on.", "done")
+    flash(gettext("Resumed. The sale goes on."), "done")
     return see_other(url_for("organiser.performances"))
 
 

@@ -6,18 +6,22 @@ Promises:
 2. A refused form comes back with what was typed, except the password, and the status says why.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, g, request, session, url_for
 
 from webapp.domain import catalogue
-from webapp.domain.catalogue import Listing
+from webapp.domain.catalogue import Listing, Search
 from webapp.domain.errors import EmailTaken, Invalid, NotFound, TooManyAttempts
-from webapp.web import guards, inputs, languages, sessions, shapes
+from webapp.web import guards, inputs, languages, phrases, posters, sessions, shapes
 from webapp.web.failures import Rejected
 from webapp.web.forms import after_sign_in, faults, page, see_other
 from webapp.web.guards import public
 from webapp.web.house import house
+from webapp.web.languages import N_
 from webapp.web.shapes import Showing
 from webapp.web.standing import status_of
 from webapp.web.throttle import public_address
@@ -25,10 +29,24 @@ from webapp.web.throttle import public_address
 blueprint = Blueprint("pages", __name__)
 
 EVENTS_PER_PAGE = 20
+POSTER_SECONDS = 24 * 3600
+AVAILABILITY = {
+    "scheduled": "PreOrder",
+    "prequeue": "PreOrder",
+    "open": "InStock",
+    "paused": "InStock",
+    "sold_out": "SoldOut",
+    "closed": "Discontinued",
+}
+SEARCH_FAULTS = {
+    "q": N_("Please search for at most 100 letters."),
+    "since": N_("Please enter a day, such as 2026-12-24."),
+    "until": N_("Please enter a day, such as 2026-12-24."),
+}
 SIGN_UP_FAULTS = {
-    "name": "Please tell us your name (at most 200 characters).",
-    "email": "Please enter an e-mail address, such as name@example.com.",
-    "password": f"The password needs {inputs.PASSWORD_MIN} to {inputs.PASSWORD_MAX} characters.",
+    "name": N_("Please tell us your name (at most 200 characters)."),
+    "email": N_("Please enter an e-mail address, such as name@example.com."),
+    "password": N_("The password needs 8 to 200 characters."),
 }
 
 
@@ -44,12 +62,42 @@ def greet() -> None:
 @blueprint.get("/")
 @public
 def events() -> Response:
-    """List the events."""
-    cursor = inputs.query(inputs.PageById).cursor
-    found = house().db.read(catalogue.list_events, cursor or 0, EVENTS_PER_PAGE + 1)
-    more = found[EVENTS_PER_PAGE - 1].id if len(found) > EVENTS_PER_PAGE else None
-    listed = [(event, _showings(event)) for event in found[:EVENTS_PER_PAGE]]
-    return page("catalogue/events.html", events=listed, more=more)
+    """List the events, all of them or what was searched for."""
+    given = {name: text for name, text in request.args.items() if text}
+    try:
+        asked = inputs.form(inputs.EventSearch, given)
+    except Invalid as refusal:
+        return _events_page([], None, given, refusal)
+    search = Search(asked.q, _midnight(asked.since), _midnight(asked.until, days=1))
+    found = house().db.read(catalogue.list_events, asked.cursor or 0, EVENTS_PER_PAGE + 1, search)
+    more = None
+    if len(found) > EVENTS_PER_PAGE:
+        after = found[EVENTS_PER_PAGE - 1].id
+        more = url_for("pages.events") + "?" + urlencode({**given, "cursor": after})
+    return _events_page(found[:EVENTS_PER_PAGE], more, given)
+
+
+def _events_page(
+    found: Sequence[Listing],
+    more: str | None,
+    given: dict[str, str],
+    refusal: Invalid | None = None,
+) -> Response:
+    return page(
+        "catalogue/events.html",
+        200 if refusal is None else refusal.status,
+        events=[(event, _showings(event)) for event in found],
+        more=more,
+        asked={name: given.get(name, "") for name in ("q", "since", "until")},
+        faults=faults(refusal, SEARCH_FAULTS),
+    )
+
+
+def _midnight(day: date | None, days: int = 0) -> datetime | None:
+    """Return when a day begins where the house is, or the day `days` after it."""
+    if day is None:
+        return None
+    return datetime.combine(day, time(), phrases.ZONE) + timedelta(days=days)
 
 
 @blueprint.get("/events/<slug>")
@@ -57,7 +105,57 @@ def events() -> Response:
 def event(slug: str) -> Response:
     """Show one event with its performances."""
     found = house().db.read(catalogue.get_event, slug)
-    return page("catalogue/event.html", event=found, showings=_showings(found))
+    showings = _showings(found)
+    return page(
+        "catalogue/event.html",
+        event=found,
+        showings=showings,
+        described=_describe(found, showings),
+    )
+
+
+@blueprint.get("/events/<slug>/poster.svg")
+@public
+def poster(slug: str) -> Response:
+    """Show an event's picture."""
+    found = house().db.read(catalogue.get_event, slug)
+    response = Response(posters.draw(found.slug), mimetype="image/svg+xml")
+    response.headers["Cache-Control"] = f"public, max-age={POSTER_SECONDS}"
+    return response
+
+
+def _describe(event: Listing, showings: Sequence[Showing]) -> list[dict[str, Any]]:
+    """Describe an event's performances to search engines, in schema.org's words."""
+    picture = url_for("pages.poster", slug=event.slug, _external=True)
+    place = {"@type": "Place", "name": event.venue, "address": event.address or event.venue}
+    return [
+        {
+            "@context": "https://schema.org",
+            "@type": "Event",
+            "name": event.title,
+            "description": event.description,
+            "image": picture,
+            "startDate": showing["starts_at"].isoformat(),
+            "eventStatus": "https://schema.org/EventScheduled",
+            "eventAttendanceMode": "https://schema.org/OfflineEventAttendanceMode",
+            "location": place,
+            "offers": [
+                {
+                    "@type": "Offer",
+                    "name": level["name"],
+                    "price": phrases.enter_money(level["price_minor"], level["currency"]),
+                    "priceCurrency": level["currency"],
+                    "validFrom": showing["sales_open_at"].isoformat(),
+                    "availability": f"https://schema.org/{AVAILABILITY[showing['sale_status']]}",
+                    "url": url_for(
+                        "sale.performance", performance_id=showing["id"], _external=True
+                    ),
+                }
+                for level in showing["price_levels"]
+            ],
+        }
+        for showing in showings
+    ]
 
 
 def _showings(event: Listing) -> list[Showing]:
@@ -145,6 +243,8 @@ def sign_out() -> Response:
     session.clear()
     response = see_other(url_for("pages.events"))
     response.delete_cookie(guards.COOKIE)
+    # The tickets that this browser kept for the door are nobody else's business.
+    response.headers["Clear-Site-Data"] = '"storage"'
     return response
 
 

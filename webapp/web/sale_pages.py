@@ -19,6 +19,7 @@ from webapp.web.failures import Rejected
 from webapp.web.forms import page, see_other
 from webapp.web.guards import customer, person, public
 from webapp.web.house import house
+from webapp.web.languages import gettext
 from webapp.web.standing import find_standing
 
 blueprint = Blueprint("sale", __name__)
@@ -52,7 +53,7 @@ def waiting(performance_id: int) -> Response:
     """Show where the customer stands; go on to the seats as soon as they are let in."""
     place = _find_place(performance_id)
     if place is None:
-        flash("You are not in this waiting room (any more).", "note")
+        flash(gettext("You are not in this waiting room (any more)."), "note")
         return see_other(url_for("sale.performance", performance_id=performance_id))
     if place["status"] == "admitted":
         response = see_other(url_for("seats.choose", performance_id=performance_id))
@@ -72,7 +73,7 @@ def waiting(performance_id: int) -> Response:
 def leave(performance_id: int) -> Response:
     """Give up one's place, and the seats one holds."""
     actions.leave(house(), person().id, performance_id)
-    flash("You have left. Your place and any seats you held are free for others.", "done")
+    flash(gettext("You have left. Your place and any seats you held are free for others."), "done")
     response = see_other(url_for("sale.performance", performance_id=performance_id))
     response.delete_cookie(
         WAITING_COOKIE, path=url_for("sale.waiting", performance_id=performance_id)

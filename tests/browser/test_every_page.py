@@ -1,0 +1,149 @@
+"""Every page, in both languages: no barrier that axe-core finds, no word of the other language, no more bytes,
+requests and SQL queries than it may cost."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser
+
+from tests.browser.live import Live
+from tests.browser.stations import Station, build, visit
+from tests.browser.test_chain import DESKTOP, PHONE, fits
+from tests.conftest import config_for, dispose
+from tests.faults import Faults
+from tests.web.surfer import Surfer
+from webapp import create_app
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).resolve().parents[1] / "vendor/axe-core-4.14.1/axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+NAMES = [
+    *("events", "search", "event", "performance", "sign-in", "sign-up", "waiting", "seats", "rows"),
+    *("checkout", "no-hold", "tickets", "bookings", "cancellation", "wallet", "door", "door-check"),
+    *("organiser", "nothing"),
+]
+# What a page costs a phone at its first visit: (KB of everything, requests). No compression is counted on
+# but the hall's own. With a little room; a page that grows past it has to say why here.
+BUDGETS = {
+    "events": (75, 12),
+    "search": (50, 8),
+    "event": (50, 6),
+    "seats": (140, 18),
+    "rows": (320, 18),
+    "checkout": (60, 8),
+    "tickets": (75, 14),
+    "bookings": (50, 8),
+    "door-check": (60, 6),
+}
+BUDGET = (50, 6)
+# Statements of one page whose snapshots are a second old, without BEGIN and the like. A crowd shares the
+# snapshots: what is left for each of them is in the second number.
+QUERIES = {
+    "/": (24, 2),
+    "/events/autumn-concert": (9, 2),
+    "performance": (9, 3),
+    "seats": (9, 3),
+    "checkout": (9, 4),
+    "/bookings": (9, 4),
+    "/wallet": (3, 3),
+}
+KOREAN_PAGES_MAY_SAY = re.compile(
+    r"Autumn concert: Seoul Chamber Orchestra|Songs by the River|Winter Light|The last evening"
+    r"|Hangang Concert Hall|Test hall|The orchestra opens.*?interval\.|Auditorium of \d+"
+    r"|KST \(UTC\+9\)|UTC|VIP|English|Jari|PDF|QR|KRW|Enter|Esc|Stalls|name@example.com"
+    r"|\b[A-Z0-9]{1,2}\b|[A-Z0-9]{6,}",
+    re.DOTALL,
+)
+
+
+@pytest.fixture(scope="module")
+def stations(live: Live) -> dict[str, Station]:
+    made = {station.name: station for station in build(live)}
+    assert list(made) == NAMES
+    return made
+
+
+def violations(page: Any) -> list[str]:
+    page.evaluate(
+        AXE.read_text("utf-8")
+    )  # as a debugger does: the page's policy allows no script of ours
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", RULES)
+    return [
+        f"{rule['id']}: {[node['html'][:160] for node in rule['nodes']][:3]}"
+        for rule in found["violations"]
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("locale", "scheme", "screen"), [("en-US", "light", PHONE), ("ko-KR", "dark", DESKTOP)]
+)
+def test_axe_finds_nothing(
+    live: Live,
+    browser: Browser,
+    stations: dict[str, Station],
+    name: str,
+    locale: str,
+    scheme: str,
+    screen: dict[str, Any],
+) -> None:
+    options = {**screen, "locale": locale, "color_scheme": scheme, "reduced_motion": "reduce"}
+    with visit(live, browser, stations[name], **options) as (page, _):
+        assert violations(page) == []
+        assert fits(page)
+        if locale.startswith("ko"):
+            words = KOREAN_PAGES_MAY_SAY.sub(" ", page.locator("body").inner_text())
+            assert re.findall(r"[A-Za-z]{2,}", words) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_costs_no_more_than_it_may(
+    live: Live, browser: Browser, stations: dict[str, Station], name: str
+) -> None:
+    with visit(live, browser, stations[name], **PHONE) as (page, answers):
+        page.wait_for_load_state("networkidle") if name not in ("seats", "rows") else None
+        first = [answer for answer in answers if "availability?since" not in answer.url]
+        size = sum(
+            sum(
+                answer.request.sizes()[part] for part in ("responseBodySize", "responseHeadersSize")
+            )
+            for answer in first
+        )
+    kilobytes, requests = BUDGETS.get(name, BUDGET)
+    spent = (round(size / 1000), len(first), [answer.url for answer in first])
+    assert spent[0] <= kilobytes, spent
+    assert spent[1] <= requests, spent
+
+
+@pytest.fixture
+def shop(live: Live) -> Any:
+    """An app of our own on the same house, whose statements can be counted."""
+    app = create_app(config_for(str(live.db.writer.url.render_as_string(hide_password=False))))
+    yield app
+    dispose(app)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_page_asks_the_database_no_more_than_it_may(
+    shop: Flask, stations: dict[str, Station], name: str
+) -> None:
+    station = stations.get(name) or Station(name, name, stations["tickets"].who)
+    surfer = Surfer(shop, station.who)
+    faults = Faults(shop.extensions["jari"].db)
+    cold, warm = QUERIES[name]
+    surfer.get(station.path)
+    assert count(faults) <= cold
+    faults.forget()
+    surfer.look(station.path)
+    assert count(faults) <= warm
+
+
+def count(faults: Faults) -> int:
+    asked = [
+        s.text for s in faults.statements if re.match(r"\s*(SELECT|WITH|INSERT|UPDATE)", s.text)
+    ]
+    return len(asked)
