@@ -22,7 +22,7 @@ export PYTHONNOUSERSITE := 1
 export FLASK_SKIP_DOTENV := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help install run check test bench rush soak mutants audit postgres browser constraints clean
+.PHONY: help install run check test bench rush soak mutants audit screenshots postgres browser constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ mutants: $(STAMP) ## take each guard out in turn: the named test must notice
 
 audit: $(STAMP) ## known vulnerabilities of what is installed; fails when it could not look
 	$(BIN)/python -m pip_audit --requirement constraints.txt --disable-pip --no-deps --strict
+
+screenshots: $(STAMP) browser ## refresh the pictures of every page in docs/screenshots
+	$(BIN)/python -m tests.browser.screenshots
 
 postgres: $(STAMP) ## run a throw-away PostgreSQL until Ctrl-C
 	@exec $(BIN)/python -m tests.postgres

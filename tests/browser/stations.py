@@ -7,6 +7,7 @@ at, measured and checked.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from playwright.sync_api import Browser, Page
@@ -18,6 +19,7 @@ from webapp.domain import waiting_room
 from webapp.domain.catalogue import Price
 from webapp.domain.waiting_room import Arrival
 from webapp.web.guards import COOKIE
+from webapp.web.phrases import ZONE
 
 LEVELS = (
     Price("vip", "VIP", 165_000),
@@ -57,7 +59,7 @@ def build(live: Live) -> list[Station]:
     sale = make_sale(live.db, title=title, description=DESCRIPTION, slug="autumn-concert", **house)
     make_sale(live.db, title="Songs by the River", opens_in=3_600, starts_in=20 * 86_400, **house)
     crowded = make_sale(live.db, title="Winter Light", starts_in=30 * 86_400, capacity=0, **house)
-    _sell_out(live, title="The last evening", organiser=organiser)
+    _sell_out(live, title="The last evening", organiser=organiser, starts_in=evening(live, 3))
     _let_others_buy(live, sale)
     choosing, paying, late, owner, waiting = make_accounts(live.db, 5, balance_minor=1_000_000)
     enter(live.db, choosing, sale)
@@ -91,6 +93,13 @@ def build(live: Live) -> list[Station]:
     ]
 
 
+def evening(live: Live, days: int) -> float:
+    """Return in how many seconds it is half past seven in the evening, `days` from now."""
+    now = live.db.clock.now().astimezone(ZONE)
+    then = (now + timedelta(days=days)).replace(hour=19, minute=30, second=0, microsecond=0)
+    return (then - now).total_seconds()
+
+
 def _sell_out(live: Live, **more: Any) -> None:
     sale = make_sale(live.db, seats=2, levels=[Price("a", "A", 88_000)], **more)
     [buyer] = make_accounts(live.db)
@@ -119,7 +128,11 @@ def visit(
         context.add_cookies([cookie])  # type: ignore[list-item]  # a plain dict is what playwright takes
     page = context.new_page()
     answers: list[Any] = []
-    page.on("response", answers.append)
+
+    def keep(answer: Any) -> None:
+        answers.append(answer)
+
+    page.on("response", keep)
     page.goto(live.address + station.path)
     page.locator(station.ready).first.wait_for(state="attached")
     yield page, answers

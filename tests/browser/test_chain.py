@@ -37,7 +37,9 @@ def visiting(live: Live, browser: Browser, **options: Any) -> Iterator[Visitor]:
     context.close()
     # A page that says no says so in its status, and Chromium complains about those; and about a
     # network that a test has cut.
-    ours = re.compile("the server responded with a status of 4|net::ERR_(INTERNET_DIS|FAILED)")
+    ours = re.compile(
+        "the server responded with a status of (4|503)|net::ERR_(INTERNET_DIS|FAILED)"
+    )
     assert [line for line in trouble if not ours.search(line)] == []
 
 
@@ -85,13 +87,12 @@ def walk(live: Live, visitor: Visitor) -> None:
     expect(visitor.page.locator("main .big")).to_have_text("₩24,000")
 
 
-def test_on_a_phone(live: Live, browser: Browser) -> None:
-    with visiting(live, browser, **PHONE) as visitor:
-        walk(live, visitor)
-
-
-def test_without_scripts_on_a_desktop(live: Live, browser: Browser) -> None:
-    with visiting(live, browser, **DESKTOP, **WITHOUT_SCRIPTS) as visitor:
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_whole_chain(
+    live: Live, browser: Browser, screen: dict[str, Any], scripts: bool
+) -> None:
+    with visiting(live, browser, **screen, java_script_enabled=scripts) as visitor:
         walk(live, visitor)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.live import Live
 from tests.browser.test_chain import DESKTOP, PHONE, fits, sign_in, visiting
 from tests.builders import Customer, enter, make_accounts, make_sale, place
+from webapp.db import Tx
+from webapp.domain import waiting_room
 from webapp.domain.catalogue import Price
 from webapp.web.house import House
 
@@ -329,6 +332,38 @@ def test_without_a_network_nothing_is_lost(live: Live, browser: Browser) -> None
         expect(page.locator("#trouble")).to_contain_text("the network is gone")
         assert looker.chosen() == ["1B-C-4"]
         page.context.set_offline(False)
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Pay for your seats")
+
+
+def test_a_turn_that_is_over_says_so_and_what_to_do(live: Live, browser: Browser) -> None:
+    sale, customer = on_sale(live)
+    with looking(live, browser, sale, customer, **DESKTOP) as looker:
+        looker.tap("1B-C-4")
+        admitted = enter(live.db, customer, sale)
+
+        def leave(tx: Tx) -> bool:  # in another tab
+            return waiting_room.end(tx, admitted.entry_id, customer.id, "left")
+
+        live.db.transact(leave)
+        looker.page.get_by_role("button", name="Continue").click()
+        trouble = looker.page.locator("#trouble")
+        expect(trouble).to_contain_text("It is not your turn, or your turn has ended.")
+        expect(trouble.get_by_role("link", name="To the performance")).to_be_visible()
+
+
+def test_a_busy_house_says_so_and_keeps_the_choice(live: Live, browser: Browser) -> None:
+    sale, customer = on_sale(live)
+    with looking(live, browser, sale, customer, **DESKTOP) as looker:
+        page = looker.page
+        looker.tap("1B-C-4")
+        writer = sqlite3.connect(str(live.db.writer.url.database), isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")  # somebody's long transaction: nobody else can write
+        page.get_by_role("button", name="Continue").click()
+        expect(page.locator("#trouble")).to_contain_text("very busy", timeout=2 * NEWS_MS)
+        writer.execute("ROLLBACK")
+        writer.close()
+        assert looker.chosen() == ["1B-C-4"]
         page.get_by_role("button", name="Continue").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Pay for your seats")
 
