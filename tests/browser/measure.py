@@ -15,6 +15,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.live import Live, serve
+from tests.browser.stations import build
+from tests.browser.stations import visit as look
 from tests.browser.visitor import launched
 from tests.builders import enter, make_accounts, make_sale
 from webapp.domain.catalogue import Price
@@ -22,6 +24,7 @@ from webapp.web.guards import COOKIE
 
 HALLS = (2_000, 20_000)
 ROUNDS = 5
+QUIET_MS = 600
 NETWORK = {
     "offline": False,
     "latency": 150,
@@ -109,8 +112,20 @@ def row(name: str, visits: list[Visit]) -> str:
     )
 
 
+def weigh(live: Live, browser: Browser) -> None:
+    """Print what every page costs a phone at its first visit, until nothing more comes."""
+    print("\n| page | KB | requests |\n|---|---|---|")
+    for station in build(live):
+        with look(live, browser, station, viewport={"width": 390, "height": 844}) as (page, got):
+            page.wait_for_timeout(QUIET_MS)
+            once = [answer for answer in got if "?since=" not in answer.url]
+            parts = ("responseBodySize", "responseHeadersSize")
+            size = sum(answer.request.sizes()[part] for answer in once for part in parts)
+        print(f"| {station.name} | {size / 1000:.0f} | {len(once)} |")
+
+
 def main() -> None:
-    """Measure, and print the table that docs/benchmarks.md has."""
+    """Measure, and print the tables that docs/benchmarks.md has."""
     argparse.ArgumentParser(
         prog="python -m tests.browser.measure", description=main.__doc__
     ).parse_args()
@@ -127,6 +142,12 @@ def main() -> None:
             first, second = measure(live, browser, seats)
             print(row(f"{seats:,}", first))
             print(row(f"{seats:,}, second visit", second))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Path(folder)) as live,
+        launched() as browser,
+    ):
+        weigh(live, browser)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def build(live: Live) -> list[Station]:
         "auditorium": True,
         "seats": 2_000,
         "seats_max": 4,
+        "hold_seconds": 900,
         "venue": "Hangang Concert Hall",
         "organiser": organiser,
     }

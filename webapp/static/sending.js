@@ -47,6 +47,10 @@ function show(words) {
   const card = document.createElement("div");
   card.setAttribute("role", "alert");
   card.append(words);
+  for (const title of card.querySelectorAll("h1")) {
+    // This page has a first heading already.
+    title.replaceWith(Object.assign(document.createElement("h2"), { textContent: title.textContent }));
+  }
   trouble.replaceChildren(card);
   trouble.scrollIntoView({ block: "center" });
   trouble.focus({ preventScroll: true });
