@@ -57,9 +57,20 @@ def build(live: Live) -> list[Station]:
         "organiser": organiser,
     }
     title = "Autumn concert: Seoul Chamber Orchestra"
-    sale = make_sale(live.db, title=title, description=DESCRIPTION, slug="autumn-concert", **house)
-    make_sale(live.db, title="Songs by the River", opens_in=3_600, starts_in=20 * 86_400, **house)
-    crowded = make_sale(live.db, title="Winter Light", starts_in=30 * 86_400, capacity=0, **house)
+    sale = make_sale(
+        live.db,
+        starts_in=evening(live, 7),
+        title=title,
+        description=DESCRIPTION,
+        slug="autumn-concert",
+        **house,
+    )
+    make_sale(
+        live.db, title="Songs by the River", opens_in=3_600, starts_in=evening(live, 20), **house
+    )
+    crowded = make_sale(
+        live.db, title="Winter Light", starts_in=evening(live, 30), capacity=0, **house
+    )
     _sell_out(live, title="The last evening", organiser=organiser, starts_in=evening(live, 3))
     _let_others_buy(live, sale)
     choosing, paying, late, owner, waiting = make_accounts(live.db, 5, balance_minor=1_000_000)

@@ -72,13 +72,6 @@ def cancel(reference: str) -> Response:
     return see_other(url_for("account.booking", reference=reference))
 
 
-@blueprint.get("/bookings/<reference>/tickets/<code>.svg")
-@customer
-def ticket_svg(reference: str, code: str) -> Response:
-    """Show a ticket's QR code."""
-    return documents.answer_svg(documents.get_own(house(), reference, code, person().id))
-
-
 @blueprint.get("/bookings/<reference>/tickets/<code>.pdf")
 @customer
 def ticket_pdf(reference: str, code: str) -> Response:

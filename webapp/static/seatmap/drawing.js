@@ -7,7 +7,8 @@ const NEAR = 0.72; // pixels per unit from which on seats are drawn: 7 pixels be
 const NUMBERS_FROM = 2.3;
 const ROOM = 9; // around a section's seats
 const R = 4.4;
-const [SMALL, LARGE, LINE, LETTER] = [10, 14, 1.25, 0.6]; // pixels, lines, and a letter as part of its size
+const [TINY, SMALL, LARGE] = [8, 10, 14]; // of a letter, in pixels
+const [LINE, LETTER, CLEAR] = [1.25, 0.6, 0.84]; // of its size: line, width; and of a section: what is written on
 
 const circle = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
 const SHAPES = [
@@ -103,7 +104,7 @@ export class Drawing {
 
   #placeLabel(part, k) {
     const { code } = part.section;
-    const [width, height] = [part.room.width * k, part.room.height * k];
+    const [width, height] = [part.room.width * k * CLEAR, part.room.height * k];
     const [free, from] = part.summary;
     // In full, in short, or the code alone: whatever there is room for.
     const texts = [
@@ -112,7 +113,7 @@ export class Drawing {
       [code, part.short],
       [code],
     ].find((lines) => widest(lines) * LETTER * SMALL < width && lines.length * SMALL * LINE < height) ?? [code];
-    const size = Math.min(LARGE, Math.max(SMALL, width / (widest(texts) * LETTER + 1))) / k;
+    const size = Math.min(LARGE, Math.max(TINY, width / (widest(texts) * LETTER))) / k;
     part.lines.forEach((line, at) => {
       line.textContent = texts[at] ?? "";
       line.setAttribute("font-size", at ? size * 0.88 : size);
