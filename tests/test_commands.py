@@ -168,7 +168,7 @@ def test_the_demo_can_be_used_at_once(app: Flask, db: Database) -> None:
         assert sale.rules.capacity
         assert sale.rules.rate_per_minute >= 60
         assert len(hall.places) == 2_000
-        assert {place.section for place in hall.places} == {"ST", "CI", "BA"}
+        assert {place.section[0] for place in hall.places} == {"1", "2", "3"}  # tiers
         assert {place.price_level for place in hall.places} == set(sale.prices)
         assert len(sale.prices) >= 3
     (upcoming,) = (rules_of(db, performance_id) for performance_id in soon)

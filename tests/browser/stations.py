@@ -144,8 +144,17 @@ def visit(
     def keep(answer: Any) -> None:
         answers.append(answer)
 
+    trouble: list[str] = []
+
+    def complain(line: Any) -> None:
+        if line.type == "error" and "the server responded with a status of 4" not in line.text:
+            trouble.append(line.text)
+
     page.on("response", keep)
+    page.on("console", complain)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
     page.goto(live.address + station.path)
     page.locator(station.ready).first.wait_for(state="attached")
     yield page, answers
     context.close()
+    assert trouble == [], "a page breaks its own policy, or its scripts"

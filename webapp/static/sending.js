@@ -5,15 +5,15 @@ const PATIENCE_MS = 20_000;
 
 /** Take over a form; `refused` hears the page that said no. */
 export function sendKindly(form, refused = () => {}) {
-  let under_way = false;
+  let underWay = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (under_way) return; // a double tap is one
-    under_way = true;
+    if (underWay) return; // a double tap is one
+    underWay = true;
     form.setAttribute("aria-busy", "true");
     const leaving = await send(form, event.submitter, refused);
     if (leaving) return; // stays busy until the next page is there
-    under_way = false;
+    underWay = false;
     form.removeAttribute("aria-busy");
   });
   // Coming back by the browser's Back: what the page says may be over.

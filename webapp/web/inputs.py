@@ -89,7 +89,6 @@ class EventSearch(Input):
     q: Annotated[str, Field(max_length=100)] = ""
     since: date | None = None
     until: date | None = None
-    cursor: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
 class BestAvailable(Input):

@@ -63,13 +63,14 @@ def greet() -> None:
 @public
 def events() -> Response:
     """List the events, all of them or what was searched for."""
+    cursor = inputs.query(inputs.PageById).cursor
     given = {name: text for name, text in request.args.items() if text}
     try:
         asked = inputs.form(inputs.EventSearch, given)
     except Invalid as refusal:
         return _events_page([], None, given, refusal)
     search = Search(asked.q, _midnight(asked.since), _midnight(asked.until, days=1))
-    found = house().db.read(catalogue.list_events, asked.cursor or 0, EVENTS_PER_PAGE + 1, search)
+    found = house().db.read(catalogue.list_events, cursor or 0, EVENTS_PER_PAGE + 1, search)
     more = None
     if len(found) > EVENTS_PER_PAGE:
         after = found[EVENTS_PER_PAGE - 1].id
