@@ -35,13 +35,23 @@ def test_pausing_and_resuming(app: Flask, db: Database) -> None:
     assert db.read(catalogue.get_rules, sale).paused_at is None
 
 
+@pytest.mark.parametrize("rule", catalogue.SINGLE_SEAT_RULES)
+def test_the_rule_for_single_seats_is_the_organisers(app: Flask, db: Database, rule: str) -> None:
+    [organiser] = make_accounts(db, role="organiser")
+    sale = make_sale(db, organiser=organiser)
+    surfer = Surfer(app, organiser)
+    surfer.follow(surfer.send("/organiser", "/single-seat-rule", rule=rule))
+    assert db.read(catalogue.get_rules, sale).single_seat_rule == rule
+    surfer.send("/organiser", "/single-seat-rule", 422, rule="whatever")
+
+
 @pytest.mark.failure("F47")
 def test_nobody_steers_anothers_sale(app: Flask, db: Database) -> None:
     sale = make_sale(db)
     surfer = Surfer(app, make_accounts(db, role="organiser")[0])
     assert "You sell nothing yet." in surfer.get("/organiser").words
-    for step in ("pause", "resume"):
-        surfer.post(f"/organiser/performances/{sale}/{step}", 404)
+    for step in ("pause", "resume", "single-seat-rule"):
+        surfer.post(f"/organiser/performances/{sale}/{step}", 404, rule="off")
     assert db.read(catalogue.get_rules, sale).paused_at is None
 
 

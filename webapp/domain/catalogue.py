@@ -28,6 +28,7 @@ from webapp.domain.model import (
 from webapp.statements import Prepared
 
 SEATS_PER_STATEMENT = 20_000
+SINGLE_SEAT_RULES = ("off", "lenient", "strict")
 
 _SEAT = table_of(Seat)
 _PLACE = table_of(SeatPlace)
@@ -308,6 +309,23 @@ def set_paused(tx: Tx, performance_id: int, organiser_id: uuid.UUID, paused: boo
     if changed is None:
         raise NotFound()
     tx.record("sale_paused" if paused else "sale_resumed", performance_id=performance_id)
+
+
+def set_single_seat_rule(tx: Tx, performance_id: int, organiser_id: uuid.UUID, rule: str) -> None:
+    """Say what becomes of choices that leave a single seat alone; raise NotFound.
+
+    `rule` is one of SINGLE_SEAT_RULES: nothing is said, the buyer is told, or it is refused.
+    """
+    mine = select(Event.id).where(Event.organiser_id == organiser_id)
+    changed = tx.execute(
+        update(Performance)
+        .where(Performance.id == performance_id, Performance.event_id.in_(mine))
+        .values(single_seat_rule=rule)
+        .returning(Performance.id)
+    ).one_or_none()
+    if changed is None:
+        raise NotFound()
+    tx.record("single_seat_rule", performance_id=performance_id, rule=rule)
 
 
 def list_own(tx: Tx, organiser_id: uuid.UUID) -> list[int]:

@@ -14,6 +14,7 @@ here: names, addresses, ticket codes. An id is text, an instant is RFC 3339, mon
     performance_opened  performance_id seat_count blocked
     sale_paused         performance_id
     sale_resumed        performance_id
+    single_seat_rule    performance_id rule
     queue_joined        performance_id entry_id account_id access_expires_at
     queue_numbered      performance_id first entries
     queue_admitted      performance_id entries access_expires_at

@@ -91,6 +91,12 @@ class EventSearch(Input):
     until: date | None = None
 
 
+class SingleSeatRule(Input):
+    """What becomes of choices that leave a single seat alone."""
+
+    rule: Literal["off", "lenient", "strict"]
+
+
 class BestAvailable(Input):
     """Seats that the house chooses."""
 

@@ -19,7 +19,7 @@ from webapp.domain.errors import (
     TicketVoided,
     WrongPerformance,
 )
-from webapp.web import actions, guards, phrases, shapes
+from webapp.web import actions, guards, inputs, phrases, shapes
 from webapp.web.forms import page, see_other
 from webapp.web.guards import person
 from webapp.web.house import house
@@ -74,6 +74,16 @@ def resume(performance_id: int) -> Response:
     """Let a paused sale go on."""
     house().db.transact(catalogue.set_paused, performance_id, person().id, False)
     flash(gettext("Resumed. The sale goes on."), "done")
+    return see_other(url_for("organiser.performances"))
+
+
+@blueprint.post("/organiser/performances/<int:performance_id>/single-seat-rule")
+@guards.organiser
+def set_single_seat_rule(performance_id: int) -> Response:
+    """Say what becomes of choices that leave a single seat alone."""
+    rule = inputs.form(inputs.SingleSeatRule, {"rule": request.form.get("rule", "")}).rule
+    house().db.transact(catalogue.set_single_seat_rule, performance_id, person().id, rule)
+    flash(gettext("Changed. It holds for every choice from now on."), "done")
     return see_other(url_for("organiser.performances"))
 
 

@@ -41,6 +41,11 @@ SALE_STATES = {
     "sold_out": N_("Sold out"),
     "closed": N_("Sale closed"),
 }
+SINGLE_SEAT_RULES = {
+    "off": N_("say nothing"),
+    "lenient": N_("tell the buyer, and let it be"),
+    "strict": N_("refuse it"),
+}
 LEDGER_KINDS = {
     "top_up": N_("Top-up"),
     "spend": N_("Paid for a booking"),
@@ -255,7 +260,10 @@ def install(app: Flask) -> None:
     app.add_template_global(notes)
     app.add_template_global(title)
     app.jinja_env.globals.update(
-        SEAT_STATES=SEAT_STATES, SALE_STATES=SALE_STATES, LEDGER_KINDS=LEDGER_KINDS
+        SEAT_STATES=SEAT_STATES,
+        SINGLE_SEAT_RULES=SINGLE_SEAT_RULES,
+        SALE_STATES=SALE_STATES,
+        LEDGER_KINDS=LEDGER_KINDS,
     )
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

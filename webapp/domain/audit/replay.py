@@ -262,6 +262,7 @@ KINDS: dict[str, Callable[[Replay, datetime, Mapping[str, Any]], None]] = {
     "performance_opened": Replay.performance_opened,
     "sale_paused": Replay.nothing_that_is_replayed,
     "sale_resumed": Replay.nothing_that_is_replayed,
+    "single_seat_rule": Replay.nothing_that_is_replayed,
     "queue_joined": Replay.queue_joined,
     "queue_numbered": Replay.queue_numbered,
     "queue_admitted": Replay.queue_admitted,
