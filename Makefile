@@ -22,10 +22,10 @@ export PYTHONNOUSERSITE := 1
 export FLASK_SKIP_DOTENV := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help install run check test bench rush soak mutants audit screenshots postgres browser constraints clean
+.PHONY: help install run check test bench queue-demo rush soak mutants audit screenshots postgres browser constraints clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv and install everything into it
 
@@ -60,6 +60,10 @@ test: $(STAMP) browser ## the whole suite, on both databases and in a browser
 
 bench: $(STAMP) ## measure, as ratios against references
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.waiting
+
+queue-demo: $(STAMP) ## a rush of 20,000 into a real server, as it happens, and a summary with plots
+	$(BIN)/python -m tests.queue_demo
 
 rush: $(STAMP) ## whole sales under load, gated: make rush RUSH="incident-2 --scale 0.1"
 	$(BIN)/python -m tests.rush $(RUSH)

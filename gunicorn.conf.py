@@ -158,6 +158,13 @@ def when_ready(server):
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
 
+def post_worker_init(worker):
+    """Let the worker report how booking goes, from a thread of its own: after the fork, not before."""
+    house = getattr(worker.wsgi, "extensions", {}).get("jari")
+    if house is not None:
+        house.health.start()
+
+
 def child_exit(server, worker):
     """Take a dead worker's gauges out of the sums; its counters stay, they happened."""
     # Not at the top: this library decides at its import whether metrics are shared between

@@ -1,35 +1,77 @@
-"""The usher: numbers newcomers, admits the first in line, retires who is over."""
+"""The usher: keeps the house's pace, draws lotteries, numbers newcomers, admits, ends turns that are over."""
 
+import logging
+import secrets
 from collections.abc import Callable
 
 from webapp.db import Database, Tx
-from webapp.domain import catalogue, leases, seatmap, waiting_room
+from webapp.domain import admission, catalogue, leases, lottery, pace, seatmap
 from webapp.domain.catalogue import Rules
 
+log = logging.getLogger("jari.usher")
+
 BATCHES_MAX = 50  # 100,000 newcomers a tick; the rest are numbered in the next one
+SEED_BYTES = 32
 
 
 def run(db: Database, fence: int) -> int:
     """Make one round of all rooms; return how many were admitted. Raises LeaseLost."""
+    wanted = db.read(pace.judge)
+    if wanted is not None and db.transact(_fenced, fence, pace.adjust):
+        log.warning("admission at %s %% of the rate: %s", wanted.percent, wanted.reason or "well")
     return sum(_tend(db, fence, rules) for rules in db.read(catalogue.list_rules))
 
 
 def _tend(db: Database, fence: int, rules: Rules) -> int:
     """Do what a room needs. An idle room costs a read and no write."""
-    needs = db.read(waiting_room.look_for_work, rules.id)
-    if needs.newcomers and rules.capacity is not None:
+    settled = _draw(db, fence, rules)
+    needs = db.read(admission.look_for_work, rules)
+    for reason, over in needs.over.items():
+        if over:
+            db.transact(_fenced, fence, admission.retire, rules, reason)
+    if needs.ended:
+        db.transact(_fenced, fence, admission.tidy, rules.id)
+    if needs.newcomers and settled:
         for _ in range(BATCHES_MAX):
-            numbered = db.transact(_fenced, fence, waiting_room.number_newcomers, rules.id)
-            if numbered < waiting_room.NUMBERED_PER_BATCH:
+            numbered = db.transact(_fenced, fence, admission.number_newcomers, rules.id)
+            if numbered < admission.NUMBERED_PER_BATCH:
                 break
-    if needs.over:
-        db.transact(_fenced, fence, waiting_room.retire_over, rules.id)
-    if not (needs.newcomers or needs.waiting):
+    if not (needs.newcomers or needs.waiting or needs.guests):
         return 0
     sold_out = seatmap.is_sold_out(db.lookup(seatmap.states, rules.id))
     if rules.status(db.clock.now(), sold_out=sold_out) != "open":
         return 0
-    return db.transact(_fenced, fence, waiting_room.admit, rules)
+    return db.transact(_fenced, fence, admission.admit, rules.id)
+
+
+def _draw(db: Database, fence: int, rules: Rules) -> bool:
+    """Take the lottery's next steps; return whether newcomers may be numbered now."""
+    step = db.read(lottery.find_step, rules)
+    if step == "seal":
+        db.transact(_fenced, fence, lottery.seal, rules.id, secrets.token_bytes(SEED_BYTES))
+        step = db.read(lottery.find_step, rules)
+    if step == "close":
+        db.transact(_fenced, fence, lottery.close, rules.id, rules.sales_open_at)
+        step = db.read(lottery.find_step, rules)
+    if step == "draw":
+        db.transact(_fenced, fence, lottery.draw, rules.id)
+        step = "number"
+    if step == "number":
+        _number_participants(db, fence, rules)
+        step = db.read(lottery.find_step, rules)
+    return step == "none"
+
+
+def _number_participants(db: Database, fence: int, rules: Rules) -> None:
+    """Hand out numbers along the drawn order, from where the last round ended."""
+    first, order = db.read(lottery.read_order, rules.id)
+    last = db.read(admission.get_last_number, rules.id)
+    for _ in range(BATCHES_MAX):
+        start = last + 1 - first
+        batch = order[start : start + admission.NUMBERED_PER_BATCH]
+        if not batch:
+            break
+        last += db.transact(_fenced, fence, admission.number_in_order, rules.id, last, batch)
 
 
 def _fenced(tx: Tx, fence: int, work: Callable[..., int], *args: object) -> int:

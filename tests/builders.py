@@ -8,7 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 from webapp.db import Database, Tx, new_id
-from webapp.domain import accounts, auditoriums, bookings, catalogue, halls, holds, waiting_room
+from webapp.domain import (
+    accounts,
+    admission,
+    auditoriums,
+    bookings,
+    catalogue,
+    halls,
+    holds,
+    waiting_room,
+)
 from webapp.domain.accounts import NewAccount
 from webapp.domain.bookings import Booked, Payment
 from webapp.domain.catalogue import Price
@@ -80,6 +89,7 @@ def make_sale(
     slug: str | None = None,
     venue: str = "Test hall",
     auditorium: bool = False,
+    room: dict[str, Any] | None = None,
     **more: Any,
 ) -> int:
     """Put a performance on sale (without a waiting room unless `capacity` is given); return its id."""
@@ -115,7 +125,9 @@ def make_sale(
             "seats_max": seats_max,
             "single_seat_rule": single_seat_rule,
         } | more
-        return catalogue.open_performance(tx, values, prices, blocked)
+        return catalogue.open_performance(
+            tx, values, prices, blocked, catalogue.ROOM | (room or {})
+        )
 
     return db.transact(work)
 
@@ -146,3 +158,9 @@ def place(db: Database, admitted: Pass, seat_nos: Sequence[int], price_minor: in
 
 def pay(db: Database, admitted: Pass, held: Held) -> Booked:
     return db.transact(bookings.pay, admitted, Payment(new_id(), new_id(), held.id))
+
+
+def retire(db: Database, performance_id: int, reason: str = "expired") -> int:
+    """Do the usher's tidying of one room; return how many turns were over for `reason`."""
+    rules = db.read(catalogue.get_rules, performance_id)
+    return db.transact(admission.retire, rules, reason)

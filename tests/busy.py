@@ -1,13 +1,25 @@
 """A sale with everything that can happen in one."""
 
 import uuid
+from datetime import timedelta
 
 from flask import Flask
 
-from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
+from tests.builders import Customer, enter, make_accounts, make_sale, pay, place, retire
 from tests.conftest import AdvancingClock
 from webapp.db import Database, new_id
-from webapp.domain import bookings, catalogue, holds, tickets, waiting_room, wallet
+from webapp.domain import (
+    admission,
+    bookings,
+    catalogue,
+    holds,
+    lottery,
+    pace,
+    rooms,
+    tickets,
+    waiting_room,
+    wallet,
+)
 from webapp.domain.bookings import Booked
 from webapp.domain.waiting_room import Arrival, Pass
 from webapp.web import actions
@@ -35,9 +47,9 @@ def sweep(db: Database) -> None:
 
 
 def usher(db: Database, sale: int) -> None:
-    db.transact(waiting_room.number_newcomers, sale)
-    db.transact(waiting_room.admit, db.read(catalogue.get_rules, sale))
-    db.transact(waiting_room.retire_over, sale)
+    db.transact(admission.number_newcomers, sale)
+    db.transact(admission.admit, sale)
+    retire(db, sale)
 
 
 def play(app: Flask, db: Database, clock: AdvancingClock) -> None:
@@ -87,7 +99,37 @@ def play(app: Flask, db: Database, clock: AdvancingClock) -> None:
     queue(db, ben, rush)
     usher(db, rush)
     clock.advance(1_000)
-    db.transact(waiting_room.retire_over, gala)
+    retire(db, gala)
     place(db, enter(db, fay, matinee), [6])  # from a hold that nobody swept
     enter(db, gus, matinee)
     place(db, enter(db, hana, gala), [30, 31])
+    steer(db, clock)
+
+
+def steer(db: Database, clock: AdvancingClock) -> None:
+    """A waiting room with a lottery, guests, a shared access and a house that is not well."""
+    early = clock.now() - timedelta(seconds=1)
+    organiser = make_accounts(db, role="organiser")[0]
+    sale = make_sale(
+        db, seats=20, capacity=2, opens_in=60, prequeue_opens_at=early, organiser=organiser
+    )
+    mine = (sale, organiser.id)
+    db.transact(rooms.change, *mine, {"beacon_source": "the weather", "idle_seconds": 600})
+    db.transact(lottery.seal, sale, b"s" * 32)
+    people = make_accounts(db, 4)
+    entries = [queue(db, person, sale) for person in people]
+    for work in (rooms.invite, rooms.disinvite, rooms.invite):
+        db.transact(work, *mine, people[3].email)
+    clock.advance(61)
+    db.transact(lottery.close, sale, db.read(catalogue.get_rules, sale).sales_open_at)
+    db.transact(lottery.set_beacon, *mine, "rain")
+    db.transact(lottery.draw, sale)
+    db.transact(admission.number_in_order, sale, 0, db.read(lottery.read_order, sale)[1])
+    usher(db, sale)
+    for place_of_use, seat_no in (("here", 1), ("there", 2)):
+        place(db, Pass(entries[3], sale, people[3].id, place_of_use), [seat_no])
+    db.transact(rooms.revoke, *mine, people[3].email)
+    process = uuid.uuid4()
+    db.transact(pace.report, process, pace.Health(100, 50, 0, 10))
+    db.transact(pace.adjust)
+    clock.advance(61)

@@ -115,10 +115,12 @@ def catalogue(db: Database) -> dict[str, Any]:
 
 
 def shape(entry: str) -> str | list[str]:
-    """Make the lines of a CREATE TABLE comparable: their order is no part of what it says."""
+    """Make what a CREATE TABLE says comparable: an added column stands last, and on no line of its own."""
+    entry = " ".join(entry.split())
     if not entry.startswith("CREATE TABLE"):
-        return " ".join(entry.split())
-    return sorted(line.strip(" \t,") for line in entry.splitlines())
+        return entry
+    head, _, body = entry.partition("(")
+    return [head.strip('" '), *sorted(re.split(r"\s*,\s*", body.rpartition(")")[0].strip()))]
 
 
 SQLITE_CATALOGUE = """
@@ -158,6 +160,7 @@ _numbers = itertools.count(1_000)
 # What a valid row needs beyond a value of the right type in every column that must have one.
 VALID: dict[str, dict[str, Any]] = {
     "account": {"role": "customer"},
+    "pace": {"percent": 100},
     "performance": {"single_seat_rule": "off"},
     "ledger_entry": {"kind": "top_up", "amount_minor": 5},
 }
@@ -182,6 +185,16 @@ BROKEN: dict[str, list[dict[str, Any]]] = {
     "ck_performance_seats_max": [{"seats_max": 0}],
     "ck_performance_lifetimes": [{"hold_seconds": 0}, {"session_seconds": 0}],
     "ck_performance_single_seat_rule": [{"single_seat_rule": "sometimes"}],
+    "ck_room_arrival": [{"arrival_seconds": 0}],
+    "ck_room_idle": [{"idle_seconds": 0}],
+    "ck_lottery_closed": [{"closed_at": NOW}, {"participants": b""}],
+    "ck_lottery_drawn": [{"drawn_at": NOW, "first_number": 1}],
+    "ck_lottery_numbers": [
+        {"closed_at": NOW, "participants": b"", "drawn_at": NOW},
+        {"first_number": 1},
+    ],
+    "ck_pace_percent": [{"percent": 101, "reason": "slow"}, {"percent": -1, "reason": "slow"}],
+    "ck_pace_reason": [{"percent": 50}, {"reason": "slow"}],
     "ck_price_level_price": [{"price_minor": -1}],
     "ck_queue_entry_access": [{"admitted_at": NOW}, {"access_expires_at": NOW}],
     "ck_queue_entry_end": [{"ended_at": NOW}, {"end_reason": "left"}],
@@ -226,9 +239,14 @@ class Rows:
     def make(self, table: Table, **changes: Any) -> dict[str, Any]:
         """Make a row that every constraint of `table` accepts, unlike any other; apply `changes`."""
         row = {column.name: self._value(column) for column in table.columns if needed(column)}
+        of_one = all(
+            column.foreign_keys for column in table.primary_key
+        )  # a row beside its parent's
         for foreign in table.foreign_keys:
             if foreign.parent.name in row:
-                row[foreign.parent.name] = self._parent(foreign.column.table)[foreign.column.name]
+                owner = foreign.column.table
+                parent = self.insert(owner) if of_one else self._parent(owner)
+                row[foreign.parent.name] = parent[foreign.column.name]
         return row | VALID.get(table.name, {}) | changes
 
     def insert(self, table: Table, **changes: Any) -> dict[str, Any]:

@@ -22,13 +22,17 @@ from webapp.web import (
     assets,
     checkout_pages,
     failures,
+    fastlane,
     guards,
+    health,
     inputs,
     languages,
+    lottery_pages,
     operations,
     organiser,
     pages,
     phrases,
+    room_pages,
     sale_pages,
     seat_map,
     seat_pages,
@@ -47,6 +51,8 @@ TOPICS = (
     checkout_pages,
     account_pages,
     organiser,
+    room_pages,
+    lottery_pages,
     api,
     operations,
 )
@@ -72,9 +78,10 @@ def create_app(config: Config) -> Flask:
         # Only as many as there are: whatever a client writes before those is what it likes.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     db = open_database(app, config)
-    app.extensions["jari"] = House(config, db)
+    house = app.extensions["jari"] = House(config, db)
     security.install(app)  # first, so that whatever is refused later has its id and its headers
     assets.install(app)
+    health.install(app, house.health)
     csrf = CSRFProtect(app)
     app.json = shapes.Json(app)
     languages.install(app)
@@ -86,6 +93,7 @@ def create_app(config: Config) -> Flask:
     csrf.exempt(api.blueprint)  # bearer tokens are not sent by browsers on their own
     commands.install(app)
     guards.refuse_unguarded(app)
+    fastlane.install(app, house)
     return app
 
 

@@ -37,6 +37,7 @@ class Config:
     trusted_proxies: int = 0
     jobs_metrics_port: int = 0
     jobs_metrics_host: str = "127.0.0.1"
+    join_work_bits: int = 0
     rehearse: bool = False
 
     @classmethod
@@ -65,6 +66,7 @@ class Config:
             trusted_proxies=_number(env, "TRUSTED_PROXIES", 0, 0, 10),
             jobs_metrics_port=_number(env, "JOBS_METRICS_PORT", 0, 0, 65_535),
             jobs_metrics_host=env.get("HOST") or "127.0.0.1",
+            join_work_bits=_number(env, "JOIN_WORK_BITS", 0, 0, 24),
             rehearse=_choice(env, "REHEARSE", "0", ("0", "1")) == "1",
         )
         if (

@@ -89,6 +89,8 @@ def _answer(connection: socket.socket) -> tuple[int, bytes]:
     while b"\r\n\r\n" not in data:
         data += _more(connection)
     head, _, body = data.partition(b"\r\n\r\n")
+    if head[9:12] == b"204":
+        return 204, b""
     marker = head.lower().index(b"content-length: ") + 16
     length = int(head[marker:].split(b"\r\n", 1)[0])
     while len(body) < length:

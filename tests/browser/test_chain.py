@@ -73,7 +73,9 @@ def walk(live: Live, visitor: Visitor) -> None:
     performance_id, inside = one_is_inside(live)
     visitor.sign_up(performance_id)
     visitor.join()
-    expect(visitor.page.get_by_text("You are next.")).to_be_visible(timeout=ARRIVE_MS)
+    expect(visitor.page.locator("#place").get_by_text("You are next.")).to_be_visible(
+        timeout=ARRIVE_MS
+    )
     go_away(live, inside)
     visitor.arrive()
     visitor.hold_named("Stalls", ["Row A, seat 1", "Row A, seat 2"])

@@ -29,6 +29,7 @@ from webapp.domain import (
     holds,
     idempotency,
     leases,
+    outlook,
     tickets,
     waiting_room,
     wallet,
@@ -145,7 +146,7 @@ class Sale:
         self.db.read(wallet.list_movements, person.id, None, 50)
         self.db.read(bookings.list_own, person.id, None, 50)
         self.db.read(waiting_room.find_stay, self.id, person.id)
-        self.db.read(waiting_room.look, self.id)
+        self.db.read(outlook.look, self.id)
 
     def _fence(self, job: str) -> int:
         fence = self.fences[job]
@@ -225,6 +226,9 @@ KEYS: dict[str, list[set[str]]] = {
     "job_lease": [{"name"}],
     "idempotency_key": [{"account_id", "method", "path", "key"}, {"expires_at"}],
     "room_progress": [{"performance_id"}],
+    "guest": [{"performance_id"}],
+    "pace": [{"id"}],
+    "room": [{"performance_id"}],
     "queue_entry": [{"id"}, {"performance_id"}],  # the usher goes through a room's list
 }
 

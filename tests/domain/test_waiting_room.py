@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, update
 
-from tests.builders import Customer, enter, make_accounts, make_sale, offers, pay, place
+from tests.builders import Customer, enter, make_accounts, make_sale, offers, pay, place, retire
 from tests.conftest import AdvancingClock
 from webapp.db import Database, Tx, new_id
-from webapp.domain import catalogue, holds, waiting_room
+from webapp.domain import admission, catalogue, holds, outlook, waiting_room
 from webapp.domain.errors import NotAdmitted, SaleClosed, SalePaused, TurnOver
 from webapp.domain.model import Performance, QueueEntry, table_of
-from webapp.domain.waiting_room import Arrival, Pass, Room, Stay
+from webapp.domain.outlook import Room
+from webapp.domain.waiting_room import Arrival, Pass, Stay
 
 STAY = "uq_queue_entry_stay"
 
@@ -31,13 +32,13 @@ def leave(db: Database, stay: Stay, reason: str = "left") -> bool:
 
 def number_all(db: Database, sale: int) -> int:
     total = 0
-    while numbered := db.transact(waiting_room.number_newcomers, sale):
+    while numbered := db.transact(admission.number_newcomers, sale):
         total += numbered
     return total
 
 
 def admit(db: Database, sale: int) -> int:
-    return db.transact(waiting_room.admit, db.read(catalogue.get_rules, sale))
+    return db.transact(admission.admit, sale)
 
 
 def get(db: Database, stay: Stay) -> Stay:
@@ -130,7 +131,7 @@ def test_whose_access_has_expired_may_join_again(
     admit(db, sale)
     clock.advance(61)
     if swept:
-        db.transact(waiting_room.retire_over, sale)
+        retire(db, sale)
     again, new = join(db, customer, sale)
     assert new
     assert again.entry_id != first.entry_id
@@ -165,7 +166,7 @@ def test_who_still_holds_seats_keeps_the_stay_although_the_access_is_over(
     admitted = Pass(stay.entry_id, sale, customer.id)
     held = place(db, admitted, [1])
     clock.advance(61)
-    assert db.transact(waiting_room.retire_over, sale) == 0
+    assert retire(db, sale) == 0
     assert get(db, stay).entry_id == stay.entry_id
     again, new = join(db, customer, sale)
     assert (again.entry_id, new) == (stay.entry_id, False)
@@ -183,9 +184,9 @@ def test_ten_thousand_get_contiguous_numbers_in_the_order_of_arrival(db: Databas
     first, _ = join(db, early, sale)
     crowd(db, sale, 9_999)
     batches = []
-    while numbered := db.transact(waiting_room.number_newcomers, sale):
+    while numbered := db.transact(admission.number_newcomers, sale):
         batches.append(numbered)
-    assert batches == [waiting_room.NUMBERED_PER_BATCH] * 5
+    assert batches == [admission.NUMBERED_PER_BATCH] * 5
     assert numbers(db, sale) == list(range(1, 10_001))
     assert get(db, first).number == 1
 
@@ -230,7 +231,7 @@ def test_each_place_is_given_back_once(db: Database, clock: AdvancingClock, way:
     else:
         leave(db, first)
     assert admit(db, sale) == 1
-    db.transact(waiting_room.retire_over, sale)
+    retire(db, sale)
     assert admit(db, sale) == 0
 
 
@@ -263,7 +264,7 @@ def test_lowering_the_capacity_below_those_inside_throws_nobody_out(db: Database
     admit(db, sale)
     db.transact(lambda tx: tx.execute(update(Performance).values(capacity=1)))
     assert admit(db, sale) == 0
-    assert db.read(waiting_room.count_people, [sale]) == {sale: (2, 3)}
+    assert db.read(outlook.count_people, [sale]) == {sale: (2, 3)}
 
 
 # -- being inside -------------------------------------------------------------------------------------
@@ -369,6 +370,17 @@ def test_a_paused_or_closed_sale_takes_no_new_holds_but_is_paid(
     pay(db, admitted, held)
 
 
+def test_nobody_holds_seats_before_the_sale_opens(db: Database, clock: AdvancingClock) -> None:
+    """Not even somebody who got in: the sale may have been moved since."""
+    sale = make_sale(db, opens_in=60.0)
+    [customer] = make_accounts(db)
+    admitted = enter(db, customer, sale)
+    with pytest.raises(NotAdmitted):
+        place(db, admitted, [1])
+    clock.advance(61)
+    place(db, admitted, [1])
+
+
 # -- how a stay ended ---------------------------------------------------------------------------------
 
 
@@ -386,7 +398,7 @@ def test_an_ended_stay_says_why(db: Database, clock: AdvancingClock, reason: str
     with pytest.raises(TurnOver) as over:
         get(db, stay)
     assert over.value.facts == {"reason": reason}
-    db.transact(waiting_room.retire_over, sale)
+    retire(db, sale)
     with pytest.raises(TurnOver) as still:
         get(db, stay)
     assert still.value.facts == {"reason": reason}
@@ -401,7 +413,7 @@ def test_a_room_says_who_is_before_whom(db: Database) -> None:
     number_all(db, sale)
     admit(db, sale)
     leave(db, get(db, stays[3]))
-    room = db.read(waiting_room.look, sale)
+    room = db.read(outlook.look, sale)
     assert (room.front, room.gone, room.admitted_last_minute) == (3, (4,), 2)
     assert [room.is_waiting(number) for number in range(1, 8)] == [
         *(False, False),  # admitted
@@ -415,11 +427,11 @@ def test_a_room_says_who_is_before_whom(db: Database) -> None:
 
 def test_an_empty_room_has_its_front_behind_the_last_number(db: Database) -> None:
     sale = make_sale(db, capacity=5)
-    assert db.read(waiting_room.look, sale).front == 1
+    assert db.read(outlook.look, sale).front == 1
     crowd(db, sale, 3)
     number_all(db, sale)
     admit(db, sale)
-    assert db.read(waiting_room.look, sale).front == 4
+    assert db.read(outlook.look, sale).front == 4
 
 
 @pytest.mark.failure("F17")
@@ -431,7 +443,7 @@ def test_a_position_never_gets_worse_whatever_happens(db: Database, clock: Advan
     chance = random.Random(7)
     shown = {stay.number: 10_000 for stay in stays if stay.number}
     while True:
-        room = db.read(waiting_room.look, sale)
+        room = db.read(outlook.look, sale)
         for number, before in shown.items():
             assert room.ahead(number) <= before
             shown[number] = room.ahead(number)
@@ -492,13 +504,13 @@ def test_of_a_mixed_crowd_exactly_those_who_are_over_are_retired(
         return over
 
     over = db.transact(fill)
-    assert db.transact(waiting_room.retire_over, sale) == 4_000
-    assert db.transact(waiting_room.retire_over, sale) == 0
+    assert retire(db, sale) == 4_000
+    assert retire(db, sale) == 0
     query = select(QueueEntry.id, QueueEntry.end_reason)
     ended = {row.id: row.end_reason for row in db.read(lambda tx: tx.execute(query).all())}
     assert ended == {entry: "expired" if is_over else None for entry, is_over in over.items()}
     clock.advance(31)
-    assert db.transact(waiting_room.retire_over, sale) == 4_000
+    assert retire(db, sale) == 4_000
 
 
 def test_a_customer_has_one_listed_entry_however_often_he_comes(db: Database) -> None:

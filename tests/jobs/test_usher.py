@@ -12,7 +12,7 @@ from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.faults import Faults
 from webapp.db import Database, Tx, new_id
-from webapp.domain import bookings, catalogue, leases, waiting_room
+from webapp.domain import admission, bookings, leases, waiting_room
 from webapp.domain.leases import LeaseLost
 from webapp.domain.model import Performance, QueueEntry
 from webapp.domain.waiting_room import Arrival, Stay
@@ -54,7 +54,7 @@ def test_newcomers_are_numbered_and_admitted_in_one_round(db: Database) -> None:
 def test_more_newcomers_than_a_batch_are_all_numbered(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting_room, "NUMBERED_PER_BATCH", 4)
+    monkeypatch.setattr(admission, "NUMBERED_PER_BATCH", 4)
     join(db, make_sale(db, capacity=0), 10)
     usher.run(db, lead(db))
     assert numbered(db) == 10
@@ -95,7 +95,7 @@ def test_an_idle_round_writes_nothing(db: Database) -> None:
     ("status", "expected"),
     [("scheduled", 0), ("prequeue", 0), ("open", 1), ("paused", 0), ("nearly sold out", 1)],
 )
-def test_only_an_open_sale_admits_but_every_room_numbers(
+def test_only_an_open_sale_admits_and_nobody_has_a_number_before(
     db: Database, clock: AdvancingClock, status: str, expected: int
 ) -> None:
     rules: dict[str, dict[str, Any]] = {
@@ -111,7 +111,7 @@ def test_only_an_open_sale_admits_but_every_room_numbers(
     sale = make_sale(db, seats=10, capacity=5, **rules[status])
     join(db, sale)
     assert usher.run(db, lead(db)) == expected
-    assert numbered(db) == 1
+    assert numbered(db) == (0 if status in ("scheduled", "prequeue") else 1)
 
 
 def test_when_the_sale_opens_those_who_waited_are_admitted(
@@ -225,7 +225,7 @@ def test_a_leader_that_wakes_up_beside_its_successor_admits_nobody_too_many(
     sale = make_sale(db, capacity=3)
     join(db, sale, 10)
     stale = lead(db)
-    db.transact(usher._fenced, stale, waiting_room.number_newcomers, sale)
+    db.transact(usher._fenced, stale, admission.number_newcomers, sale)
     asleep, woken = threading.Event(), threading.Event()
     outcome: list[Any] = []
 
@@ -234,7 +234,7 @@ def test_a_leader_that_wakes_up_beside_its_successor_admits_nobody_too_many(
             asleep.set()
             woken.wait(1.0)
         leases.confirm(tx, "usher", stale)
-        return waiting_room.admit(tx, catalogue.get_rules(tx, sale))
+        return admission.admit(tx, sale)
 
     def old_leader() -> None:
         try:
@@ -278,7 +278,7 @@ def test_four_at_once_never_admit_beyond_capacity_or_rate(
         inside = select(func.count(QueueEntry.id)).where(
             QueueEntry.ended_at.is_(None), QueueEntry.access_expires_at > tx.now
         )
-        return int(tx.execute(inside).scalar_one()), waiting_room.count_admitted_lately(tx, sale)
+        return int(tx.execute(inside).scalar_one()), admission.count_admitted_lately(tx, sale)
 
     threads = [threading.Thread(target=ush) for _ in range(4)]
     for thread in threads:

@@ -19,6 +19,7 @@ from tests.conftest import AdvancingClock
 from webapp.db import Database, Tx, new_id
 from webapp.domain import (
     accounts,
+    admission,
     bookings,
     catalogue,
     holds,
@@ -168,20 +169,20 @@ class Stage:
 
     def _number(self) -> Scene:
         sale, customer = self._queue()
-        return self._job(sale, customer, waiting_room.number_newcomers, sale)
+        return self._job(sale, customer, admission.number_newcomers, sale)
 
     def _admit(self) -> Scene:
         sale, customer = self._queue()
-        self.db.transact(waiting_room.number_newcomers, sale)
-        return self._job(
-            sale, customer, waiting_room.admit, self.db.read(catalogue.get_rules, sale)
-        )
+        self.db.transact(admission.number_newcomers, sale)
+        return self._job(sale, customer, admission.admit, sale)
 
     def _retire(self) -> Scene:
         sale, customer = self._sale(session_seconds=60)
         enter(self.db, customer, sale, session_seconds=60)
         self.clock.advance(61)
-        return self._job(sale, customer, waiting_room.retire_over, sale)
+        return self._job(
+            sale, customer, admission.retire, self.db.read(catalogue.get_rules, sale), "expired"
+        )
 
     def _queue(self) -> tuple[int, Customer]:
         """Make a room for one, with two who wait."""

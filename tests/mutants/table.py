@@ -329,24 +329,6 @@ MUTANTS = [
             "test_a_paused_or_closed_sale_takes_no_new_holds_but_is_paid",
         ),
         (
-            "no more inside than the capacity",
-            "min(rules.capacity - active, rules.rate_per_minute - recent)",
-            "rules.rate_per_minute - recent",
-            "test_admission_is_in_the_order_of_numbers_up_to_capacity",
-        ),
-        (
-            "no more a minute than the rate",
-            "min(rules.capacity - active, rules.rate_per_minute - recent)",
-            "rules.capacity - active",
-            "test_no_more_than_the_rate_within_any_minute",
-        ),
-        (
-            "numbers follow arrival",
-            "order_by=(QueueEntry.joined_at, QueueEntry.id)",
-            "order_by=(QueueEntry.id,)",
-            "test_ten_thousand_get_contiguous_numbers_in_the_order_of_arrival",
-        ),
-        (
             "a pass is its customer's own",
             '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), ',
             '_GOES_ON = (bindparam("account") == bindparam("account"), ',
@@ -364,12 +346,44 @@ MUTANTS = [
             "",
             "test_nothing_moves_the_last_deadline_of_a_stay",
         ),
+    ),
+    *_of(
+        "webapp/domain/admission.py",
+        ROOM,
+        (
+            "no more inside than the capacity",
+            "min(free - guests, rate - count_admitted_lately(tx, performance_id))",
+            "rate - count_admitted_lately(tx, performance_id)",
+            "test_admission_is_in_the_order_of_numbers_up_to_capacity",
+        ),
+        (
+            "no more a minute than the rate",
+            "min(free - guests, rate - count_admitted_lately(tx, performance_id))",
+            "free - guests",
+            "test_no_more_than_the_rate_within_any_minute",
+        ),
+        (
+            "numbers follow arrival",
+            ".order_by(QueueEntry.joined_at, QueueEntry.id)",
+            ".order_by(QueueEntry.id)",
+            "test_ten_thousand_get_contiguous_numbers_in_the_order_of_arrival",
+        ),
         (
             "who holds seats is not retired",
             "last = func.coalesce(QueueEntry.holds_end_at, QueueEntry.access_expires_at)",
             "last = QueueEntry.access_expires_at",
             "test_who_still_holds_seats_keeps_the_stay_although_the_access_is_over",
         ),
+        (
+            "a no-show loses the turn",
+            "QueueEntry.admitted_at <= tx.now - seconds(room.arrival_seconds),",
+            "QueueEntry.admitted_at.is_(None),",
+            "tests/domain/test_admission.py::test_whoever_does_not_come_loses_the_turn_and_may_come_back",
+        ),
+    ),
+    *_of(
+        "webapp/domain/outlook.py",
+        ROOM,
         (
             "who left is not ahead of anybody",
             " - bisect_left(self.gone, number))",

@@ -7,7 +7,7 @@ from tests.races import errands
 from tests.races.crowd import Crowd
 from tests.races.soundness import assert_sound
 from webapp.db import Database
-from webapp.domain import waiting_room
+from webapp.domain import admission
 
 pytestmark = pytest.mark.race
 
@@ -23,5 +23,5 @@ def test_a_hundred_tabs_find_one_place(
     assert race.refused == {}
     assert len({admitted.entry_id for admitted in race.values}) == 1
     expected = 0 if capacity is None else 1  # without a waiting room nobody gets a number
-    assert db.transact(waiting_room.number_newcomers, sale) == expected
+    assert db.transact(admission.number_newcomers, sale) == expected
     assert_sound(db)

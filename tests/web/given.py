@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from tests.builders import make_sale
 from tests.web.contract import Api
 from tests.web.visitors import Visitor, door_steward, new_key, visitor
-from webapp.domain import catalogue
+from webapp.domain import catalogue, lottery
 
 Given = dict[str, Any]
 
@@ -48,6 +49,17 @@ def hold(v: Visitor) -> Given:
     return {"who": v.who, "access": v.access, "path": v.path, "json": {"seats": ["ST-A-1"]}}
 
 
+def drawn_lottery(api: Api) -> int:
+    """Make a sale whose lottery was drawn."""
+    now = api.db.clock.now()
+    sale = make_sale(api.db, capacity=5, prequeue_opens_at=now - timedelta(seconds=120))
+    rules = api.db.read(catalogue.get_rules, sale)
+    api.db.transact(lottery.seal, sale, b"s" * 32)
+    api.db.transact(lottery.close, sale, rules.sales_open_at)
+    api.db.transact(lottery.draw, sale)
+    return sale
+
+
 def pay(v: Visitor) -> Given:
     return {"who": v.who, "access": v.access, "key": new_key(), "json": v.holding}
 
@@ -62,6 +74,7 @@ GIVEN: dict[str, Callable[[Api], Given]] = {
     "get_seatmap": lambda api: {"path": visitor(api).path},
     "get_availability": lambda api: {"path": visitor(api).path},
     "list_seats": lambda api: {"path": visitor(api).path},
+    "get_lottery": lambda api: {"path": {"performance_id": drawn_lottery(api)}},
     "join_queue": lambda api: {"who": (v := visitor(api)).who, "path": v.path},
     "poll_queue": lambda api: poll(visitor(api).join()),
     "leave_queue": lambda api: {"who": (v := visitor(api).join()).who, "path": v.path},

@@ -21,6 +21,7 @@ from tests.web.visitors import (
     visitor,
 )
 from webapp.web import throttle
+from webapp.web.challenges import ProofOfWork
 
 Scenario = Callable[[Api], TestResponse]
 SCENARIOS: dict[tuple[str, str], Scenario] = {}
@@ -97,6 +98,15 @@ def _(api: Api) -> TestResponse:
 
 
 # -- scenarios: the waiting room --------------------------------------------------------------------
+
+
+@provokes("join_queue", "challenge_required")
+def _(api: Api) -> TestResponse:
+    api.house.challenge = ProofOfWork(api.db.clock, "k" * 32, 8)
+    try:
+        return api.call("join_queue", **given(api, "join_queue"))
+    finally:
+        api.house.challenge = None
 
 
 def _sold_out_sale(api: Api, **more: Any) -> int:

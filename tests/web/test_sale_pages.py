@@ -12,7 +12,7 @@ from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.web.surfer import Page, Surfer
 from webapp.db import Database
-from webapp.domain import bookings, catalogue, holds, leases, seatmap, waiting_room, wallet
+from webapp.domain import bookings, catalogue, holds, leases, outlook, seatmap, wallet
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import AlreadyBooked
 from webapp.web.sale_pages import WAITING_COOKIE
@@ -184,7 +184,7 @@ def test_people_ahead_never_grow_whatever_a_snapshot_says(app: Flask, db: Databa
         surfer.send(f"/performances/{sale}", "/queue")
     usher_round(db)
     house = app.extensions["jari"]
-    old = db.read(waiting_room.look, sale)
+    old = db.read(outlook.look, sale)
     ahead[0].post(f"/performances/{sale}/queue/leave")
     here = f"/performances/{sale}/queue"
     assert "Your number 4 People ahead of you 2" in me.get(here).words

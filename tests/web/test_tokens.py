@@ -56,6 +56,7 @@ STAY = Stay(
     holds_end_at=None,
     ended_at=None,
     end_reason=None,
+    seen_at=None,
 )
 
 

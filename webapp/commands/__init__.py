@@ -12,6 +12,7 @@ from flask import Flask
 from webapp.commands.demo_house import demo
 from webapp.commands.locking import locks
 from webapp.commands.people import credit, new_account, new_buyers
+from webapp.commands.rooms import draw_again, room
 from webapp.commands.sales import new_sale
 from webapp.commands.schema import migrate, migrate_to
 from webapp.commands.serving import serve
@@ -19,7 +20,19 @@ from webapp.commands.verifying import verify
 
 __all__ = ["install", "migrate_to"]
 
-COMMANDS = (migrate, demo, new_sale, new_buyers, new_account, credit, serve, verify, locks)
+COMMANDS = (
+    migrate,
+    demo,
+    new_sale,
+    new_buyers,
+    new_account,
+    credit,
+    room,
+    draw_again,
+    serve,
+    verify,
+    locks,
+)
 
 
 def install(app: Flask) -> None:

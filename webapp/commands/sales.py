@@ -41,6 +41,7 @@ class Terms:
 
     title: str
     price_minor: int
+    prequeue_opens_in: float | None
     opens_in: float
     closes_in: float
     capacity: int | None
@@ -104,6 +105,11 @@ def _check_title(_ctx: click.Context, _param: click.Parameter, title: str) -> st
     help="Seconds until the sale opens; less than 0: it opened so long ago.",
 )
 @click.option(
+    "--prequeue-opens-in",
+    type=SECONDS,
+    help="Seconds until people may come and take part in the lottery; without it nobody may, early.",
+)
+@click.option(
     "--closes-in",
     type=SECONDS,
     show_default="30 days after it opens",
@@ -160,6 +166,7 @@ def new_sale(
     seats: int,
     price_minor: int,
     opens_in: float,
+    prequeue_opens_in: float | None,
     closes_in: float | None,
     capacity: int,
     rate_per_minute: int,
@@ -174,9 +181,12 @@ def new_sale(
         closes_in = opens_in + 30 * DAY_SECONDS
     if not opens_in < closes_in:
         raise click.UsageError("the sale must close after it opens")
+    if prequeue_opens_in is not None and not prequeue_opens_in < opens_in:
+        raise click.UsageError("the pre-queue must open before the sale")
     terms = Terms(
         title,
         price_minor,
+        prequeue_opens_in,
         opens_in,
         closes_in,
         None if no_waiting_room else capacity,
@@ -201,11 +211,13 @@ def _open(tx: Tx, terms: Terms, hall: Hall) -> tuple[int, str]:
     organiser_id = _get_organiser(tx, terms)
     event_id = catalogue.add_event(tx, slug, terms.title, "", hall.venue_id, organiser_id)
     closes_at = tx.now + timedelta(seconds=terms.closes_in)
+    early = terms.prequeue_opens_in
     values = {
         "event_id": event_id,
         "seatmap_id": hall.seatmap_id,
         "currency": terms.currency,
         "starts_at": closes_at + timedelta(hours=1),
+        "prequeue_opens_at": None if early is None else tx.now + timedelta(seconds=early),
         "sales_open_at": tx.now + timedelta(seconds=terms.opens_in),
         "sales_close_at": closes_at,
         "capacity": terms.capacity,

@@ -141,7 +141,7 @@ def _close_hold(tx: Tx, admitted: Pass, hold_id: uuid.UUID) -> holds.Held:
     """
     # A row that is not there is that of a token for another room: the hold says what to answer.
     with contextlib.suppress(NotAdmitted):
-        ended = waiting_room.end(tx, admitted.entry_id, admitted.account_id, "paid")
+        ended = waiting_room.end_paid(tx, admitted)
         if ended and _count_bought(tx, admitted, hold_id):
             held = holds.close_paid(tx, hold_id, admitted)
             if held is not None:

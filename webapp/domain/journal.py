@@ -15,11 +15,21 @@ here: names, addresses, ticket codes. An id is text, an instant is RFC 3339, mon
     sale_paused         performance_id
     sale_resumed        performance_id
     single_seat_rule    performance_id rule
+    room_changed        performance_id changes
+    guest_invited       performance_id account_id
+    guest_disinvited    performance_id account_id
+    lottery_sealed      performance_id seed_hash beacon_source
+    lottery_closed      performance_id participants participants_digest
+    lottery_beacon      performance_id beacon
+    lottery_drawn       performance_id seed first_number
     queue_joined        performance_id entry_id account_id access_expires_at
     queue_numbered      performance_id first entries
     queue_admitted      performance_id entries access_expires_at
+    guests_admitted     performance_id entries access_expires_at
     queue_retired       performance_id entries reason
     queue_left          performance_id entry_id account_id
+    access_shared       performance_id entry_id account_id
+    pace_changed        percent reason
     hold_placed         performance_id hold_id entry_id account_id seats total_minor currency expires_at
                         holds_end_at displaced replaced replaced_reason freed
     hold_released       performance_id hold_id reason seats
@@ -31,6 +41,10 @@ here: names, addresses, ticket codes. An id is text, an instant is RFC 3339, mon
 
 accounts, entries, holds: ids; the entries of `queue_numbered` in the order of their numbers, from `first`.
 credits: [[account_id, ledger_id, amount_minor], …], the wallets that open with money in them.
+changes: {name: value}, the settings that the organiser set, with what they were set to.
+seed, seed_hash, participants_digest: hex digits. participants: how many.
+reason: of `queue_retired`, expired, no_show, idle or revoked; of `pace_changed`, as in `pace`.
+`access_shared`: an access token was used from elsewhere than where it was used first.
 access_expires_at: of `queue_joined`, null unless the customer was admitted at once.
 seats: of `hold_placed`, [[seat_no, price_minor], …]; of a release or cancellation, the seat_nos that
 became free by it, which are those that the update returned.
@@ -40,7 +54,7 @@ replaced, replaced_reason: the customer's own hold that this one ended, and whet
 freed: of `holds_expired`, {performance_id: [seat_no, …]}, without the seats that others had taken since.
 tickets: of `booking_paid`, [[ticket_id, seat_no, price_minor], …]; of `booking_cancelled`, ids.
 
-What jobs note for themselves (`retired_at` of a stay that has ended, `swept_at`) changes nothing for
+What is noted along the way (`swept_at`, `seen_at`, where an access was used first) changes nothing for
 anybody and is not recorded.
 """
 

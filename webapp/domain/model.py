@@ -239,6 +239,64 @@ class PriceLevel(Base):
 
 # -- who waits ----------------------------------------------------------------------------------
 
+
+class Room(Base):
+    """How one waiting room treats people, beside the limits that stand with the sale's rules.
+
+    Apart from `performance`, whose row every hold reads.
+    """
+
+    __tablename__ = "room"
+    __table_args__ = (
+        CheckConstraint("arrival_seconds > 0", name="arrival"),
+        CheckConstraint("idle_seconds IS NULL OR idle_seconds > 0", name="idle"),
+    )
+    performance_id: Mapped[int] = mapped_column(
+        ForeignKey("performance.id"), primary_key=True, autoincrement=False
+    )
+    arrival_seconds: Mapped[int]  # whoever was admitted and did not come by then loses the turn
+    idle_seconds: Mapped[int | None]  # NULL: nobody is sent away for doing nothing
+    message: Mapped[str] = mapped_column(String(500))  # to those who wait
+    beacon_source: Mapped[str] = mapped_column(String(200))  # "": the lottery uses no beacon
+
+
+class Guest(Base):
+    """Somebody whom the organiser lets past the line, once: by the guest list or by hand."""
+
+    __tablename__ = "guest"
+    performance_id: Mapped[int] = mapped_column(
+        ForeignKey("performance.id"), primary_key=True, autoincrement=False
+    )
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("account.id"), primary_key=True)
+    added_at: Mapped[datetime]
+
+
+class Lottery(Base):
+    """The order of those who came before the sale opened; what is published of it, and when.
+
+    Sealed when the pre-queue opens, closed when the sale does so, drawn as soon as the beacon is known.
+    """
+
+    __tablename__ = "lottery"
+    __table_args__ = (
+        CheckConstraint("(closed_at IS NULL) = (participants IS NULL)", name="closed"),
+        CheckConstraint("(drawn_at IS NULL) = (first_number IS NULL)", name="numbers"),
+        CheckConstraint("drawn_at IS NULL OR closed_at IS NOT NULL", name="drawn"),
+    )
+    performance_id: Mapped[int] = mapped_column(
+        ForeignKey("performance.id"), primary_key=True, autoincrement=False
+    )
+    seed: Mapped[bytes] = mapped_column(LargeBinary(32))  # nobody's to see until it is drawn
+    beacon_source: Mapped[str] = mapped_column(String(200))
+    sealed_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    participants: Mapped[bytes | None] = mapped_column(LargeBinary)  # sorted ids, 16 bytes each
+    participants_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    beacon: Mapped[str | None] = mapped_column(String(200))
+    drawn_at: Mapped[datetime | None]
+    first_number: Mapped[int | None] = mapped_column(BigInteger)
+
+
 STAYING = text("retired_at IS NULL")
 UNNUMBERED = text("number IS NULL AND admitted_at IS NULL AND retired_at IS NULL")
 WAITING = text("number IS NOT NULL AND admitted_at IS NULL AND retired_at IS NULL")
@@ -313,6 +371,9 @@ class QueueEntry(Base):
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(20))
     retired_at: Mapped[datetime | None]  # off the lists; a paid stay is taken off by the usher
+    seen_at: Mapped[datetime | None]  # NULL: has not come in yet
+    used_from: Mapped[str | None] = mapped_column(String(16))  # where the access was used first
+    invited_at: Mapped[datetime | None]  # admitted past the line, and past the rate
 
 
 class RoomProgress(Base):
@@ -321,6 +382,32 @@ class RoomProgress(Base):
     __tablename__ = "room_progress"
     performance_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last_number: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class ProcessHealth(Base):
+    """How the booking path went lately in one web process, in its own words and its own row."""
+
+    __tablename__ = "process_health"
+    process_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    requests: Mapped[int]
+    errors: Mapped[int]
+    pool_full: Mapped[int]  # requests that found every connection in use
+    p95_milliseconds: Mapped[int]
+
+
+class Pace(Base):
+    """How much of every room's rate is used: all of it while the booking path is well."""
+
+    __tablename__ = "pace"
+    __table_args__ = (
+        CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
+        CheckConstraint("(percent = 100) = (reason IS NULL)", name="reason"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    percent: Mapped[int]
+    reason: Mapped[str | None] = mapped_column(String(20))
+    changed_at: Mapped[datetime]
 
 
 class JobLease(Base):

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from webapp.db import Tx, seconds
-from webapp.domain import waiting_room
+from webapp.domain import catalogue, outlook, seatmap
+from webapp.domain.catalogue import Rules
 from webapp.domain.model import JobLease, JournalEntry, Performance, QueueEntry, SeatPlace
 
 ENTRIES_MAX = 20_000  # of the journal, for the busiest seats
@@ -22,6 +23,7 @@ class RoomFigures:
     active: int
     admitted_last_minute: int
     oldest_wait_seconds: float
+    still_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +37,22 @@ class BusySeat:
 
 def rooms(tx: Tx) -> list[RoomFigures]:
     """Return every room that takes part in a sale which has not closed."""
-    open_rooms = select(Performance.id).where(
-        Performance.capacity.is_not(None), Performance.sales_close_at > tx.now
-    )
-    ids = list(tx.execute(open_rooms.order_by(Performance.id)).scalars())
-    people = waiting_room.count_people(tx, ids) if ids else {}
-    return [_figures(tx, room, *people.get(room, (0, 0))) for room in ids]
+    return [_figures(tx, rules) for rules in catalogue.list_rules(tx) if rules.capacity is not None]
 
 
-def _figures(tx: Tx, room: int, waiting: int, active: int) -> RoomFigures:
+def _figures(tx: Tx, rules: Rules) -> RoomFigures:
     first: datetime | None = tx.execute(
         select(func.min(QueueEntry.joined_at)).where(
-            QueueEntry.performance_id == room,
+            QueueEntry.performance_id == rules.id,
             QueueEntry.admitted_at.is_(None),
             QueueEntry.retired_at.is_(None),
         )
     ).scalar()
     wait = (tx.now - first).total_seconds() if first else 0.0
-    lately = waiting_room.count_admitted_lately(tx, room)
-    return RoomFigures(room, waiting, active, lately, wait)
+    sold_out = seatmap.is_sold_out(seatmap.states(tx, rules.id))
+    told = outlook.measure(tx, rules, sold_out)
+    lately = told.admitted_last_minute
+    return RoomFigures(rules.id, told.waiting, told.active, lately, wait, told.still_seconds)
 
 
 def leases(tx: Tx) -> dict[str, float]:

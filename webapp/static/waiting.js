@@ -1,34 +1,101 @@
 // Looks again when the server said to, and replaces the figures without reloading the page. Without
 // this module the page reloads itself.
+//
+// A screen reader hears only what has changed. When it is one's turn: a sound, if one was asked for,
+// the title, and then the seats.
 
 const AFTER_TROUBLE_SECONDS = 5;
+const SEATS_AFTER_MS = 1500;
 
 const place = document.querySelector("#place");
-place.setAttribute("aria-live", "polite");
+const news = document.querySelector("#news");
+const soundButton = document.querySelector("#sound");
+let sound = null;
+let timer = 0;
+let lookedAt = Date.now();
+let told = newsOf(place);
+
+function newsOf(shown) {
+  return shown.querySelector("[data-news]")?.textContent.trim() ?? "";
+}
 
 function lookAgainIn(seconds) {
-  setTimeout(look, seconds * 1000);
+  clearTimeout(timer);
+  timer = setTimeout(look, seconds * 1000);
 }
 
 async function look() {
+  lookedAt = Date.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html", "X-Looking": "1" },
+      redirect: "manual",
+    });
     if (answer.status >= 500 || answer.status === 429) {
       lookAgainIn(Number(answer.headers.get("Retry-After")) || AFTER_TROUBLE_SECONDS);
       return;
     }
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const news = page.querySelector("#place");
-    if (answer.redirected || !news) {
-      location.reload(); // let in, or over: the server says where to go
+    if (answer.type === "opaqueredirect") {
+      comeIn();
       return;
     }
-    place.replaceChildren(...news.childNodes);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const shown = page.querySelector("#place");
+    if (!shown) {
+      location.reload(); // over: the server says why
+      return;
+    }
+    place.replaceChildren(...shown.childNodes);
+    place.dataset.refreshSeconds = shown.dataset.refreshSeconds;
     document.title = page.title;
-    lookAgainIn(Number(news.dataset.refreshSeconds));
+    if (newsOf(place) !== told) {
+      told = newsOf(place);
+      news.textContent = told;
+    }
+    lookAgainIn(Number(shown.dataset.refreshSeconds));
   } catch {
     lookAgainIn(AFTER_TROUBLE_SECONDS); // no network for a moment: the place is kept
   }
 }
 
+function comeIn() {
+  clearTimeout(timer);
+  news.textContent = document.title = place.dataset.yourTurn;
+  if (sound) {
+    ring();
+  }
+  setTimeout(() => location.reload(), SEATS_AFTER_MS); // the server leads on to the seats
+}
+
+function ring() {
+  for (const [start, pitch] of [[0, 660], [0.25, 880], [0.5, 1100]]) {
+    const tone = sound.createOscillator();
+    const volume = sound.createGain();
+    tone.frequency.value = pitch;
+    volume.gain.setValueAtTime(0.2, sound.currentTime + start);
+    volume.gain.exponentialRampToValueAtTime(0.001, sound.currentTime + start + 0.22);
+    tone.connect(volume).connect(sound.destination);
+    tone.start(sound.currentTime + start);
+    tone.stop(sound.currentTime + start + 0.23);
+  }
+}
+
+// After a sleep, in another tab, or without a network for a while: look at once, but not sooner than
+// the server has asked for.
+function lookIfDue() {
+  const due = Number(place.dataset.refreshSeconds) * 1000;
+  if (document.visibilityState === "visible" && Date.now() - lookedAt >= due) {
+    look();
+  }
+}
+
+document.addEventListener("visibilitychange", lookIfDue);
+addEventListener("online", lookIfDue);
+addEventListener("pageshow", lookIfDue);
+soundButton.hidden = !("AudioContext" in window);
+soundButton.addEventListener("click", () => {
+  sound = new AudioContext(); // browsers make a sound only for those who asked for one
+  ring();
+  soundButton.hidden = true;
+});
 lookAgainIn(Number(place.dataset.refreshSeconds));

@@ -24,7 +24,7 @@ from webapp.domain.errors import (
 from webapp.domain.holds import Held
 from webapp.domain.idempotency import Request
 from webapp.domain.waiting_room import Pass
-from webapp.web import actions, inputs, phrases, shapes
+from webapp.web import actions, guards, inputs, phrases, shapes
 from webapp.web.forms import keyed_request, new_key, page, see_other
 from webapp.web.guards import customer, person
 from webapp.web.house import house
@@ -63,7 +63,7 @@ def _pay(performance_id: int, hold_id: uuid.UUID, keyed: Request) -> str:
     held = house().db.read(holds.get_own, hold_id, person().id)
     if held.performance_id != performance_id:
         raise NotFound()
-    admitted = Pass(held.entry_id, performance_id, person().id)
+    admitted = Pass(held.entry_id, performance_id, person().id, guards.place_of_use())
     return str(actions.pay(house(), keyed, admitted, hold_id).body["reference"])
 
 

@@ -33,6 +33,7 @@ STATUSES: dict[str, int] = {
     "token_wrong_performance": 403,
     "token_wrong_customer": 403,
     "role_missing": 403,
+    "challenge_required": 403,
     "too_large": 413,
     "poll_too_soon": 429,
     "busy": 503,

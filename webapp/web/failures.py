@@ -62,6 +62,7 @@ TITLES = {
     "token_wrong_customer": N_("This token belongs to somebody else."),
     "token_wrong_performance": N_("This token is for another performance."),
     "role_missing": N_("Your account may not do this."),
+    "challenge_required": N_("Something is asked of you before you may join."),
     "poll_too_soon": N_("You asked again too soon; your place is safe."),
     "csrf": N_("This form is too old; please send it again."),
     "not_found": N_("There is nothing here."),

@@ -4,8 +4,10 @@
 refuses it, and a test enumerates them. Waiting and access tokens are `get_claims`' matter.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -13,6 +15,7 @@ from flask import Flask, g, redirect, request, url_for
 
 from webapp.domain import accounts
 from webapp.domain.accounts import Person
+from webapp.domain.waiting_room import Pass
 from webapp.web.failures import Rejected
 from webapp.web.house import house
 from webapp.web.tokens import Claims, Kind
@@ -131,6 +134,22 @@ def get_claims(kind: Kind, performance_id: int | None, *, expired_too: bool = Fa
     if bearer is not None and bearer.id != claims.account_id:
         raise Rejected(403, "token_wrong_customer", token=kind)
     return claims
+
+
+def get_pass(performance_id: int | None, *, expired_too: bool = False) -> Pass:
+    """Return what the request's access token proves, and from where it is used."""
+    claims = get_claims("access", performance_id, expired_too=expired_too)
+    return replace(claims.admitted, used_from=place_of_use())
+
+
+def place_of_use() -> str:
+    """Return what tells this sign-in on this device from others: a keyed digest, never an address.
+
+    A phone changes its address on the way; it does not change its browser or sign in again.
+    """
+    told = f"{session_token()} {request.headers.get('User-Agent', '')}".encode()
+    key = house().config.secret_key.encode()[: hashlib.blake2b.MAX_KEY_SIZE]
+    return hashlib.blake2b(told, key=key, digest_size=8).hexdigest()
 
 
 def refuse_unguarded(app: Flask) -> None:

@@ -13,12 +13,14 @@ from flask import current_app
 
 from webapp.config import Config
 from webapp.db import Database
-from webapp.domain import accounts, catalogue, seatmap, waiting_room
+from webapp.domain import accounts, catalogue, outlook, seatmap
 from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Sale
+from webapp.domain.outlook import Room
 from webapp.domain.seatmap import Seatmap
-from webapp.domain.waiting_room import Room
 from webapp.web import map_shapes, seat_shapes, shapes
+from webapp.web.challenges import Challenge, ProofOfWork
+from webapp.web.health import Meter
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.throttle import Throttle
@@ -59,9 +61,13 @@ class House:
         self.config = config
         self.db = db
         self.tokens = Tokens(db.clock, config.secret_key, config.secret_key_previous)
+        self.challenge: Challenge | None = None
+        if config.join_work_bits:
+            self.challenge = ProofOfWork(db.clock, config.secret_key, config.join_work_bits)
         self.rng = random.SystemRandom()
         self.pacing = Pacing()
         self.throttle = Throttle(db, config.secret_key)
+        self.health = Meter(db)
         self._versions: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._versions_lock = threading.Lock()
         self.sales: Snapshots[int, Sale] = Snapshots(
@@ -86,7 +92,7 @@ class House:
             "availability", self._load_availability, STALE_MAX_SECONDS
         )
         self.rooms: Snapshots[int, Room] = Snapshots(
-            "room", lambda key: db.read(waiting_room.look, key), STALE_MAX_SECONDS
+            "room", lambda key: db.read(outlook.look, key), STALE_MAX_SECONDS
         )
         # Whose a session is, for polls that show one beside their waiting token. Leaving it out would
         # do as well, so an old answer opens nothing, and polling stays without a query.

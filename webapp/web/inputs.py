@@ -10,7 +10,7 @@ Promises:
 
 import uuid
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from flask import Flask, request
@@ -143,6 +143,20 @@ class ScannedCode(Input):
 
     performance_id: Id
     code: Annotated[str, StringConstraints(max_length=1_000)]
+
+
+class RoomWish(BaseModel):
+    """How an organiser wants a waiting room to be; texts of a form. Nothing entered: as it was."""
+
+    prequeue_opens_at: datetime | None = None
+    sales_open_at: datetime
+    capacity: Annotated[int, Field(ge=0, le=ID_MAX)] | None = None
+    rate_per_minute: Annotated[int, Field(ge=0, le=ID_MAX)]
+    session_seconds: Annotated[int, Field(ge=60, le=86_400)]
+    arrival_seconds: Annotated[int, Field(ge=60, le=86_400)]
+    idle_seconds: Annotated[int, Field(ge=60, le=86_400)] | None = None
+    message: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
+    beacon_source: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
 
 
 class Paged(BaseModel):

@@ -51,6 +51,16 @@ _PROBLEM: dict[str, Any] = {
         "role": {"type": "string"},
         "seats": {"type": "array", "items": {"type": "string"}},
         "seats_max": {"type": "integer"},
+        "challenge": {
+            "type": "object",
+            "description": "What to do first; the answer goes into Challenge-Answer.",
+            "required": ["kind", "challenge", "bits"],
+            "properties": {
+                "kind": {"enum": ["proof_of_work"]},
+                "challenge": {"type": "string"},
+                "bits": {"type": "integer"},
+            },
+        },
         "free": {"type": "integer"},
         "hold_id": {"type": ["string", "null"], "format": "uuid"},
         "short_minor": {"type": "integer"},

@@ -27,7 +27,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.db import Busy, Database, Tx
-from webapp.domain import watching
+from webapp.domain import pace, watching
 from webapp.domain.model import JobLease
 from webapp.web.guards import public
 from webapp.web.house import house
@@ -96,7 +96,7 @@ class Figures(Collector):
         """Yield whether there is a database, and how rooms and jobs stand if there is."""
         try:
             current_app.extensions["jari.readiness"].ask(self._db)
-            rooms, leases = self._db.read(_figures)
+            rooms, leases, percent = self._db.read(_figures)
         except (Busy, NotInTime, SQLAlchemyError):
             yield GaugeMetricFamily("jari_database_up", "Whether the database answers.", 0)
             return
@@ -106,6 +106,7 @@ class Figures(Collector):
             for room in rooms:
                 family.add_metric([str(room.performance_id)], getattr(room, name))
             yield family
+        yield GaugeMetricFamily("jari_pace_percent", "The share of the rates in use.", percent)
         text = "In how many seconds a job's lease runs out; below 0 it is free, as it is when there is nothing to do."
         family = GaugeMetricFamily("jari_job_lease_seconds", text, labels=["job"])
         for job, left in leases.items():
@@ -118,11 +119,12 @@ ROOM_GAUGES = {
     "active": "People who are inside.",
     "admitted_last_minute": "People admitted within the last 60 seconds.",
     "oldest_wait_seconds": "How long the first in line has waited.",
+    "still_seconds": "How long people have waited in an open sale and nobody has moved.",
 }
 
 
-def _figures(tx: Tx) -> tuple[list[watching.RoomFigures], dict[str, float]]:
-    return watching.rooms(tx), watching.leases(tx)
+def _figures(tx: Tx) -> tuple[list[watching.RoomFigures], dict[str, float], int]:
+    return watching.rooms(tx), watching.leases(tx), pace.get(tx).percent
 
 
 @blueprint.get("/metrics")

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, request, url_for
 
-from webapp.domain import bookings, catalogue, waiting_room
+from webapp.domain import bookings, catalogue, outlook
 from webapp.domain.errors import (
     AlreadyScanned,
     Refusal,
@@ -40,7 +40,7 @@ _CODE = re.compile(f"[{bookings.REFERENCE_ALPHABET}]{{{bookings.CODE_LENGTH}}}")
 def performances() -> Response:
     """Show the organiser's own performances: seats, people, and whether the sale goes on."""
     ids = house().db.read(catalogue.list_own, person().id)
-    people = house().db.read(waiting_room.count_people, ids)
+    people = house().db.read(outlook.count_people, ids)
     return page(
         "organiser/performances.html",
         performances=[_overview(performance_id) for performance_id in ids],

@@ -24,10 +24,14 @@ class Pacing:
 
     def refuse_hasty(self, entry_id: uuid.UUID) -> None:
         """Raise 429 poll_too_soon with how long to wait."""
-        left = self._not_before.get(entry_id, 0.0) - time.monotonic()
-        if left > 0:
-            seconds = math.ceil(left)  # rounded down it would invite the next 429
+        if self.is_hasty(entry_id):
+            left = self._not_before.get(entry_id, 0.0) - time.monotonic()
+            seconds = max(1, math.ceil(left))  # rounded down it would invite the next 429
             raise Rejected(429, "poll_too_soon", retry_after=seconds)
+
+    def is_hasty(self, entry_id: uuid.UUID) -> bool:
+        """Whether this client was told to wait longer."""
+        return self._not_before.get(entry_id, 0.0) > time.monotonic()
 
     def told(self, entry_id: uuid.UUID, poll_after_ms: int) -> None:
         """Remember what this client was told."""

@@ -9,6 +9,7 @@ Promises:
 4. Dates, money and plurals follow the language of the page.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -86,14 +87,67 @@ NEXT_STEPS = {
     "malformed": N_("Go back and try again."),
     "bad_credentials": N_("Check both and try again."),
     "role_missing": N_("Sign in with an account that may, or ask the organiser."),
+    "challenge_required": N_(
+        "Go back and join from the performance's page, with scripts allowed there."
+    ),
     "csrf": N_("Go back, load the page again and send it from there."),
     "method_not_allowed": N_("Start again from the list of events."),
     "too_large": N_("Send less at once."),
 }
 _TURN_OVER = {
+    "no_show": N_(
+        "Nobody came while it was your turn, so the next in line got it. You may join again, at "
+        "the end of the line."
+    ),
+    "idle": N_(
+        "Nothing had happened for a while, so the next in line got your place. You may join again, "
+        "at the end of the line."
+    ),
+    "revoked": N_("The organiser has ended your stay."),
     "paid": N_("Your seats are paid; you will find them among your bookings."),
     "left": N_("You have left the waiting room. You may join again, at the end of the line."),
     "expired": N_("Your time to choose is over. You may join again while seats are on sale."),
+}
+
+YOUR_TURN = N_("It is your turn. It lasts until {time}.")
+ROOM = {
+    "changed": N_("Changed. It counts from the next moment on."),
+    "invited": N_(
+        "On the guest list: let in as soon as they wait and a place is free, whatever the rate."
+    ),
+    "disinvited": N_("Taken off the guest list."),
+    "revoked": N_("Their stay has ended, and seats that they held are free."),
+    "beacon": N_("The beacon is entered; the lottery is drawn now."),
+}
+NOBODY = N_("There is nobody like that here.")
+ROOM_FAULTS = {
+    "prequeue_opens_at": N_("The pre-queue must open before the sale, at a date and a time."),
+    "sales_open_at": N_("The sale needs a date and a time to open at, before it closes."),
+    "capacity": N_("How many may choose at once must be a whole number, 0 or more."),
+    "rate_per_minute": N_("How many are let in a minute must be a whole number, 0 or more."),
+    "session_seconds": N_("A turn lasts from 60 to 86,400 seconds."),
+    "arrival_seconds": N_("People have from 60 to 86,400 seconds to come when it is their turn."),
+    "idle_seconds": N_("The idle limit is from 60 to 86,400 seconds, or empty for none."),
+    "message": N_("The message has at most 500 characters."),
+    "beacon_source": N_(
+        "The beacon's source was published when the pre-queue opened (at most 200 characters)."
+    ),
+    "beacon": N_("The beacon is entered once, after the closing, where a source was named."),
+    "email": N_("Please enter the address of an account."),
+}
+STILL = {
+    "full": N_("Every place is taken, and nobody has finished for a while."),
+    "rate": N_("The rate is 0: nobody is let in."),
+    "pace": N_("Admission is slowed down, because booking is not well."),
+    "beacon": N_("The lottery waits for its beacon."),
+    "usher": N_("No scheduler is running (python -m jobs)."),
+    "unknown": N_("Nobody is let in, and it is not clear why: look at the scheduler's log."),
+}
+PACE = {
+    "errors": N_("too many bookings fail"),
+    "slow": N_("bookings take too long"),
+    "pool_full": N_("all connections to the database are in use"),
+    "recovering": N_("it is being raised again, step by step"),
 }
 
 
@@ -219,6 +273,26 @@ def _offset(local: datetime) -> str:
     return f"UTC{sign}{hours}" + (f":{rest:02}" if rest else "")
 
 
+def local_input(moment: datetime | None) -> str:
+    """Write a moment as the value of a field for a date and a time in the house's zone."""
+    return "" if moment is None else f"{moment.astimezone(ZONE):%Y-%m-%dT%H:%M:%S}"
+
+
+def between(seconds: tuple[int, int] | list[int]) -> str:
+    """Write a range of time: `about 5 to 8 minutes`, `less than a minute`."""
+    low, high = round(seconds[0] / 60), max(1, math.ceil(seconds[1] / 60))
+    if high == 1:
+        return gettext("about a minute at most")
+    if low == high:
+        return duration(seconds[1])
+    if high >= 90:
+        hours = {"low": f"{low / 60:.1f}", "high": f"{high / 60:.1f}"}
+        return gettext("between %(low)s and %(high)s hours") % hours
+    if low < 1:
+        return gettext("at most %(high)s minutes") % {"high": high}
+    return gettext("between %(low)s and %(high)s minutes") % {"low": low, "high": high}
+
+
 def duration(seconds: float) -> str:
     """Write how long something takes, no more exactly than anybody knows."""
     minutes = round(seconds / 60)
@@ -251,7 +325,7 @@ def count(number: int, noun: str) -> str:
 def install(app: Flask) -> None:
     """Give the templates these words."""
     filters = (
-        *(money, enter_money, duration, countdown, count, seat),
+        *(money, enter_money, duration, countdown, count, seat, local_input, between),
         *(day_and_time, time_of_day, clock_of, day, second_of_day, zone),
     )
     for function in filters:
@@ -265,5 +339,6 @@ def install(app: Flask) -> None:
         SALE_STATES=SALE_STATES,
         LEDGER_KINDS=LEDGER_KINDS,
     )
+    app.jinja_env.globals.update(STILL=STILL, PACE=PACE)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

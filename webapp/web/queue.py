@@ -1,7 +1,12 @@
 """What somebody who waits is told: the queue object of the contract.
 
-In the steady state an answer costs no query: the token says the number, a snapshot of the room says who
-is before it. An entry without a number, or past the front, costs one keyed read.
+Promises:
+
+1. In the steady state an answer costs no query: the token says the number, a snapshot of the room says who
+   is before it. Before the sale opens nobody has a number, and nobody is asked for one. After it, an entry
+   without a number, or past the front, costs one keyed read.
+2. `ahead` is the lowest ever shown: the token carries it from process to process.
+3. Whoever hears that it is their turn has arrived; asking again now and then shows that they are there.
 """
 
 import random
@@ -9,55 +14,92 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webapp.domain import waiting_room
+from webapp.domain.catalogue import Sale
 from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
-from webapp.domain.waiting_room import Room, Stay
+from webapp.domain.outlook import Room
+from webapp.domain.waiting_room import Stay
 from webapp.web.house import House
 from webapp.web.tokens import Claims
 
 POLL_FIRST_MS = 1_000
+POLL_UNNUMBERED_MS = 2_000
 POLL_ADMITTED_MS = 15_000
 POLL_MAX_MS = 30_000
 POLL_PER_PERSON_AHEAD_MS = 10
+POLLS_PER_ESTIMATE = 8  # where it goes slowly, asking more often shows nothing new
 RENEW_BEFORE_SECONDS = 3_600
+SEEN_EVERY_SECONDS = 20.0
+SEEN_PER_IDLE_LIMIT = 4
 
 
 def answer_stay(house: House, stay: Stay) -> dict[str, Any]:
     """Say where a stay stands, from its row."""
     if stay.admitted_at is not None:
+        note_seen(house, stay)
         token, expires = house.tokens.issue_waiting(stay, None)
-        return _object("admitted", stay.number, 0, 0, POLL_ADMITTED_MS, token, expires) | {
+        return _object("admitted", stay.number, 0, (0, 0), POLL_ADMITTED_MS, token, expires) | {
             "access_token": house.tokens.issue_access(stay),
             "access_expires_at": stay.access_expires_at,
         }
+    sale, now = house.sales.get(stay.performance_id), house.db.clock.now()
     if stay.number is None:
         token, expires = house.tokens.issue_waiting(stay, None)
-        return _object("waiting", None, None, None, _jitter(POLL_FIRST_MS), token, expires)
+        return _unnumbered(sale, now, token, expires)
     room = house.rooms.get(stay.performance_id)
     ahead = room.ahead(stay.number)
     token, expires = house.tokens.issue_waiting(stay, ahead)
-    return _waiting(stay.number, ahead, room, token, expires)
+    return _waiting(sale, now, room, stay.number, ahead, token, expires)
+
+
+def note_seen(house: House, stay: Stay) -> None:
+    """Note that somebody inside came or is still there, no more often than it matters."""
+    idle = house.rooms.get(stay.performance_id).idle_seconds
+    now = house.db.clock.now()
+    if stay.admitted_at is None or not stay.inside(now):
+        return
+    if stay.seen_at is None:
+        house.db.transact(waiting_room.see, stay.entry_id, stay.account_id, 0.0)
+        return
+    every = min(SEEN_EVERY_SECONDS, (idle or 0) / SEEN_PER_IDLE_LIMIT)
+    if idle is not None and (now - stay.seen_at).total_seconds() > every:
+        house.db.transact(waiting_room.see, stay.entry_id, stay.account_id, every)
 
 
 def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
     """Say where the bearer of a waiting token stands; raise TurnOver, SoldOut, SaleClosed."""
-    room = house.rooms.get(claims.performance_id)
-    if claims.number is None or not room.is_waiting(claims.number):
-        stay = _get_stay(house, claims)
-        if stay.admitted_at is not None:
-            return answer_stay(house, stay)
-        _refuse_over(house, claims.performance_id)
-        return answer_stay(house, stay)
-    _refuse_over(house, claims.performance_id)
-    ahead = room.ahead(claims.number)
-    expires = claims.expires_at
-    if claims.ahead is not None and claims.ahead <= ahead:
-        ahead = claims.ahead
-        renew = expires - house.db.clock.now().timestamp() < RENEW_BEFORE_SECONDS
+    sale = house.sales.get(claims.performance_id)
+    if claims.number is None and sale.rules.sales_open_at <= house.db.clock.now():
+        place = None
     else:
-        renew = True
-    if renew:
+        place = look(house, claims, token, sale, house.rooms.get(claims.performance_id))
+    if place is None:
+        stay = _get_stay(house, claims)
+        if stay.admitted_at is None:
+            _refuse_over(house, claims.performance_id)
+        return answer_stay(house, stay)
+    if claims.number is not None:
+        _refuse_over(house, claims.performance_id)
+    return place
+
+
+def look(house: House, claims: Claims, token: str, sale: Sale, room: Room) -> dict[str, Any] | None:
+    """Say where the bearer stands if token and snapshots tell; None when the stay's row must."""
+    now, expires = house.db.clock.now(), claims.expires_at
+    ends_soon = expires - now.timestamp() < RENEW_BEFORE_SECONDS
+    if claims.number is None:
+        if now >= sale.rules.sales_open_at:
+            return None
+        if ends_soon:
+            token, expires = house.tokens.renew_waiting(claims, None)
+        return _unnumbered(sale, now, token, expires)
+    if not room.is_waiting(claims.number):
+        return None
+    ahead = room.ahead(claims.number)
+    if claims.ahead is not None:
+        ahead = min(ahead, claims.ahead)
+    if ends_soon or ahead != claims.ahead:
         token, expires = house.tokens.renew_waiting(claims, ahead)
-    return _waiting(claims.number, ahead, room, token, expires)
+    return _waiting(sale, now, room, claims.number, ahead, token, expires)
 
 
 def _get_stay(house: House, claims: Claims) -> Stay:
@@ -68,7 +110,7 @@ def _get_stay(house: House, claims: Claims) -> Stay:
         status = sale.rules.status(
             house.db.clock.now(), sold_out=_sold_out(house, claims.performance_id)
         )
-        may_rejoin = status in ("prequeue", "open", "paused") and over.facts["reason"] != "revoked"
+        may_rejoin = status in ("prequeue", "open", "paused")
         raise TurnOver(reason=over.facts["reason"], may_rejoin=may_rejoin) from over
 
 
@@ -85,27 +127,26 @@ def _sold_out(house: House, performance_id: int) -> bool:
     return house.availability.get(performance_id).sold_out
 
 
-def _waiting(number: int, ahead: int, room: Room, token: str, expires: float) -> dict[str, Any]:
+def _unnumbered(sale: Sale, now: datetime, token: str, expires: float) -> dict[str, Any]:
+    """Answer somebody without a number. Before the opening they come back when it is over, spread."""
+    left_ms = max(0.0, (sale.rules.sales_open_at - now).total_seconds()) * 1000
+    wait = min(POLL_MAX_MS, left_ms + POLL_UNNUMBERED_MS)
+    return _object("waiting", None, None, None, _jitter(wait), token, expires)
+
+
+def _waiting(
+    sale: Sale, now: datetime, room: Room, number: int, ahead: int, token: str, expires: float
+) -> dict[str, Any]:
+    goes_on = sale.rules.paused_at is None and sale.rules.sales_open_at <= now
+    estimate = room.estimate(ahead) if goes_on else None
     wait = POLL_FIRST_MS + ahead * POLL_PER_PERSON_AHEAD_MS
-    return _object(
-        "waiting",
-        number,
-        ahead,
-        _estimate(ahead, room),
-        _jitter(min(wait, POLL_MAX_MS)),
-        token,
-        expires,
-    )
+    if estimate is not None:
+        wait = max(wait, estimate[0] * 1000 // POLLS_PER_ESTIMATE)
+    wait = _jitter(min(wait, POLL_MAX_MS))
+    return _object("waiting", number, ahead, estimate, wait, token, expires)
 
 
-def _estimate(ahead: int, room: Room) -> int | None:
-    """Seconds to wait at the pace of the last minute; None while nobody was admitted."""
-    if room.admitted_last_minute == 0:
-        return None
-    return round((ahead + 1) * waiting_room.RATE_WINDOW_SECONDS / room.admitted_last_minute)
-
-
-def _jitter(milliseconds: int) -> int:
+def _jitter(milliseconds: float) -> int:
     return round(milliseconds * random.uniform(0.8, 1.2))
 
 
@@ -113,7 +154,7 @@ def _object(
     status: str,
     number: int | None,
     ahead: int | None,
-    estimate: int | None,
+    estimate: tuple[int, int] | None,
     poll_after_ms: int,
     token: str,
     expires: float,
@@ -122,7 +163,8 @@ def _object(
         "status": status,
         "number": number,
         "ahead": ahead,
-        "estimated_wait_seconds": estimate,
+        "estimated_wait_seconds": None if estimate is None else sum(estimate) // 2,
+        "estimated_wait_range_seconds": None if estimate is None else list(estimate),
         "poll_after_ms": poll_after_ms,
         "waiting_token": token,
         "expires_at": datetime.fromtimestamp(expires, UTC),

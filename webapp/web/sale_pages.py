@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, g, request, url_for
 
 from webapp.domain.errors import TurnOver
-from webapp.web import actions, guards, queue, shapes
+from webapp.web import actions, challenges, guards, phrases, queue, shapes
 from webapp.web.failures import Rejected
 from webapp.web.forms import page, see_other
 from webapp.web.guards import customer, person, public
@@ -34,7 +34,10 @@ def performance(performance_id: int) -> Response:
     g.person = guards.find_person()
     standing = find_standing(house(), performance_id, g.person.id if g.person else None)
     shown = shapes.performance(standing.sale, standing.status)
-    return page("catalogue/performance.html", performance=shown, standing=standing)
+    challenge, asked = house().challenge, None
+    if challenge is not None and g.person is not None:
+        asked = challenge.issue(g.person.id, performance_id)
+    return page("catalogue/performance.html", performance=shown, standing=standing, asked=asked)
 
 
 @blueprint.post("/performances/<int:performance_id>/queue")
@@ -42,6 +45,8 @@ def performance(performance_id: int) -> Response:
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
     house().throttle.count_joining(person().id, request.remote_addr)
+    answer = request.form.get("challenge_answer", "")
+    challenges.refuse_unanswered(house().challenge, person().id, performance_id, answer)
     stay, _ = actions.join(house(), person().id, performance_id)
     place = queue.answer_stay(house(), stay)
     return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)
@@ -56,12 +61,21 @@ def waiting(performance_id: int) -> Response:
         flash(gettext("You are not in this waiting room (any more)."), "note")
         return see_other(url_for("sale.performance", performance_id=performance_id))
     if place["status"] == "admitted":
+        if "X-Looking" not in request.headers:  # which nobody reads
+            flash(
+                gettext(phrases.YOUR_TURN).format(
+                    time=phrases.time_of_day(place["access_expires_at"])
+                ),
+                "done",
+            )
         response = see_other(url_for("seats.choose", performance_id=performance_id))
         return _remember(response, place)
     response = page(
         "sale/waiting.html",
         sale=house().sales.get(performance_id),
         place=place,
+        room=house().rooms.get(performance_id),
+        entry_id=house().tokens.read("waiting", place["waiting_token"]).entry_id,
         refresh_seconds=math.ceil(place["poll_after_ms"] / 1000),
         now=house().db.clock.now(),
     )

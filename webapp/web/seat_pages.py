@@ -32,7 +32,7 @@ from webapp.domain.errors import (
 )
 from webapp.domain.seatmap import FREE, Place, Seatmap
 from webapp.domain.waiting_room import Pass
-from webapp.web import actions, inputs, phrases, seat_map, shapes
+from webapp.web import actions, guards, inputs, phrases, seat_map, shapes
 from webapp.web.actions import Wish
 from webapp.web.forms import faults, page, see_other
 from webapp.web.guards import customer, person
@@ -105,8 +105,8 @@ def hold(performance_id: int) -> Response:
     standing = find_standing(house(), performance_id, person().id)
     if standing.stay is None:
         raise NotAdmitted()
-    admitted = Pass(standing.stay.entry_id, performance_id, person().id)
     tried = read_tried(request.form.get("tried", ""))
+    admitted = Pass(standing.stay.entry_id, performance_id, person().id, guards.place_of_use())
     try:
         wish = _read_wish(tried)
         alone = _left_alone(standing, wish)

@@ -46,7 +46,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 
 
 class PagesOnly(SecureCookieSessionInterface):
@@ -64,7 +64,7 @@ def install(app: Flask) -> None:
     @app.before_request
     def _begin() -> None:
         offered = request.headers.get("X-Request-Id", "")
-        g.request_id = offered if _REQUEST_ID.match(offered) else secrets.token_hex(8)
+        g.request_id = offered if REQUEST_ID.match(offered) else secrets.token_hex(8)
         g.started = time.perf_counter()
         TRIED_AGAIN.set(0)
 

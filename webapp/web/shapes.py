@@ -227,11 +227,27 @@ class Queue(TypedDict):
     number: int | None
     ahead: int | None
     estimated_wait_seconds: int | None
+    estimated_wait_range_seconds: list[int] | None
     poll_after_ms: int
     waiting_token: str
     expires_at: datetime
     access_token: NotRequired[str]
     access_expires_at: NotRequired[datetime]
+
+
+class Lottery(TypedDict):
+    """What is published of a lottery by now; bytes as hex digits. What is not yet, is null."""
+
+    seed_hash: str
+    beacon_source: str
+    sealed_at: datetime
+    closed_at: datetime | None
+    participants: int | None
+    participants_digest: str | None
+    beacon: str | None
+    drawn_at: datetime | None
+    seed: str | None
+    first_number: int | None
 
 
 class Hold(TypedDict):

@@ -12,6 +12,7 @@ from webapp.domain import holds, waiting_room
 from webapp.domain.catalogue import Sale
 from webapp.domain.holds import Held
 from webapp.domain.waiting_room import Stay
+from webapp.web import queue
 from webapp.web.house import House
 
 
@@ -54,6 +55,8 @@ def find_standing(house: House, performance_id: int, account_id: uuid.UUID | Non
     if account_id is None:
         return Standing(sale, status, house.db.clock.now())
     stay, held = house.db.read(_look, performance_id, account_id)
+    if stay is not None:
+        queue.note_seen(house, stay)
     return Standing(sale, status, house.db.clock.now(), stay, held)
 
 

@@ -7,6 +7,8 @@ Promises:
 2. Times are compared with the database's clock, not with this machine's.
 3. A bad token is refused with a reason before any database work, in microseconds.
 4. A token says where somebody stands. Whether the stay still counts, its row says.
+5. What was found true of a token is remembered by its digest, in bounds, until it expires: those who wait
+   show the same one again and again. Forgetting costs time and nothing else.
 """
 
 import hashlib
@@ -28,6 +30,7 @@ ALGORITHM = "HS256"
 ISSUER = "jari"
 LENGTH_MAX = 2_048
 WAITING_LIFETIME_SECONDS = 2 * 3600
+KNOWN_MAX = 50_000  # in each of two generations; about 30 MB at the most
 _CHECKED: jwt.types.Options = {
     "require": ["aud", "iss", "sub", "jti", "iat", "exp"],
     "strict_aud": True,
@@ -63,13 +66,15 @@ class Tokens:
         self._clock = clock
         self._kid = _kid(secret)
         self._keys = {_kid(key): key.encode() for key in (secret, previous) if key}
+        self._known: dict[bytes, Claims] = {}
+        self._known_before: dict[bytes, Claims] = {}
 
     def issue_waiting(self, stay: Stay, ahead: int | None) -> tuple[str, float]:
         """Return a waiting token and its `exp` (Unix seconds). `ahead` is the lowest ever shown."""
         expires = math.ceil(self._clock.now().timestamp()) + WAITING_LIFETIME_SECONDS
         return self._issue("waiting", stay, expires, num=stay.number, ahd=ahead), expires
 
-    def renew_waiting(self, claims: Claims, ahead: int) -> tuple[str, float]:
+    def renew_waiting(self, claims: Claims, ahead: int | None) -> tuple[str, float]:
         """Return a waiting token that remembers a lower `ahead`, and its `exp`."""
         stay = Pass(claims.entry_id, claims.performance_id, claims.account_id)
         expires = math.ceil(self._clock.now().timestamp()) + WAITING_LIFETIME_SECONDS
@@ -90,13 +95,30 @@ class Tokens:
             raise Rejected(401, "token_missing", token=kind)
         if len(text) > LENGTH_MAX or not text.isascii() or text.count(".") != 2:
             raise Rejected(401, "token_malformed", token=kind)
-        try:
-            claims = _claims(self._verified(kind, text))
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-            raise Rejected(401, _fault(text), token=kind) from error
+        digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
+        claims = self._known.get(digest) or self._known_before.get(digest)
+        if claims is None:
+            try:
+                claims = _claims(self._verified(kind, text))
+            except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+                raise Rejected(401, _fault(text), token=kind) from error
+            self._remember(digest, claims)
         if claims.expires_at <= self._clock.now().timestamp() and not expired_too:
             raise Rejected(401, "token_expired", token=kind)
         return claims
+
+    def find_known(self, kind: Kind, text: str) -> Claims | None:
+        """Return what a token says if it was verified here before and has not expired."""
+        digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
+        claims = self._known.get(digest) or self._known_before.get(digest)
+        if claims is None or claims.expires_at <= self._clock.now().timestamp():
+            return None
+        return claims
+
+    def _remember(self, digest: bytes, claims: Claims) -> None:
+        if len(self._known) >= KNOWN_MAX:
+            self._known_before, self._known = self._known, {}
+        self._known[digest] = claims
 
     def _verified(self, kind: Kind, text: str) -> dict[str, Any]:
         """Return the payload; raise a PyJWTError. Nothing is parsed twice: most tokens are the newest."""

@@ -20,6 +20,7 @@ from datetime import datetime
 from webapp.db import Tx
 from webapp.domain.audit.findings import Result
 from webapp.domain.audit.invariants import check_invariants
+from webapp.domain.audit.lotteries import check_lotteries
 from webapp.domain.audit.matches import check_matches
 from webapp.domain.audit.replay import check_journal
 
@@ -48,7 +49,8 @@ def run(tx: Tx, shown: int = SHOWN) -> Report:
     _take_time(tx)
     instant, replayed = check_journal(tx, shown)
     matched = check_matches(tx, instant, shown)
-    return Report(instant, (*replayed, *matched, *check_invariants(tx, instant, shown)))
+    drawn = check_lotteries(tx, shown)
+    return Report(instant, (*replayed, *matched, drawn, *check_invariants(tx, instant, shown)))
 
 
 def _take_time(tx: Tx) -> None:

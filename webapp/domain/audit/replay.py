@@ -77,6 +77,7 @@ class Replay:
         self._performance = sinks["journal_performances"].put
         self._wallet = sinks["journal_wallets"].put
         self._ledger = sinks["journal_ledger"].put
+        self._lottery = sinks["journal_lotteries"].put
         self._stay = sinks["journal_stays"].put
         self._hold = sinks["journal_holds"].put
         self._booking = sinks["journal_bookings"].put
@@ -106,7 +107,7 @@ class Replay:
         self.owners.open(performance_id, facts["seat_count"], facts["blocked"])
 
     def nothing_that_is_replayed(self, _at: datetime, _facts: Mapping[str, Any]) -> None:
-        """A pause changes no seat, hold, booking, ticket, wallet or entry."""
+        """How a sale is steered changes no seat, hold, booking, ticket, wallet or entry."""
 
     # -- who waits
 
@@ -132,6 +133,25 @@ class Replay:
         """Stays that are over."""
         for entry in facts["entries"]:
             self._stay((_hex(entry), "ended", facts["reason"], at))
+
+    def lottery_sealed(self, at: datetime, facts: Mapping[str, Any]) -> None:
+        """The seed's hash and the beacon's source are fixed."""
+        source = facts["beacon_source"]
+        self._lottery((facts["performance_id"], "sealed", facts["seed_hash"], source, at))
+
+    def lottery_closed(self, at: datetime, facts: Mapping[str, Any]) -> None:
+        """Who takes part is fixed."""
+        told = facts["participants"], facts["participants_digest"]
+        self._lottery((facts["performance_id"], "closed", *told, at))
+
+    def lottery_beacon(self, _at: datetime, facts: Mapping[str, Any]) -> None:
+        """The beacon is known."""
+        self._lottery((facts["performance_id"], "lit", facts["beacon"]))
+
+    def lottery_drawn(self, at: datetime, facts: Mapping[str, Any]) -> None:
+        """The order is fixed."""
+        told = facts["seed"], facts["first_number"]
+        self._lottery((facts["performance_id"], "drawn", *told, at))
 
     def queue_left(self, at: datetime, facts: Mapping[str, Any]) -> None:
         """Somebody gives up."""
@@ -263,9 +283,19 @@ KINDS: dict[str, Callable[[Replay, datetime, Mapping[str, Any]], None]] = {
     "sale_paused": Replay.nothing_that_is_replayed,
     "sale_resumed": Replay.nothing_that_is_replayed,
     "single_seat_rule": Replay.nothing_that_is_replayed,
+    "room_changed": Replay.nothing_that_is_replayed,
+    "guest_invited": Replay.nothing_that_is_replayed,
+    "guest_disinvited": Replay.nothing_that_is_replayed,
+    "access_shared": Replay.nothing_that_is_replayed,
+    "pace_changed": Replay.nothing_that_is_replayed,
+    "lottery_sealed": Replay.lottery_sealed,
+    "lottery_closed": Replay.lottery_closed,
+    "lottery_beacon": Replay.lottery_beacon,
+    "lottery_drawn": Replay.lottery_drawn,
     "queue_joined": Replay.queue_joined,
     "queue_numbered": Replay.queue_numbered,
     "queue_admitted": Replay.queue_admitted,
+    "guests_admitted": Replay.queue_admitted,
     "queue_retired": Replay.queue_retired,
     "queue_left": Replay.queue_left,
     "hold_placed": Replay.hold_placed,

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from webapp.db import Tx
+from webapp.domain import lottery
 from webapp.domain.audit.facts import Fact, Wording, hex_of, pairs, parsed, stream, text_of
 from webapp.domain.model import (
     Booking,
     Hold,
     LedgerEntry,
+    Lottery,
     Performance,
     QueueEntry,
     Seatmap,
@@ -65,6 +67,33 @@ def _ledger(tx: Tx) -> Iterator[Fact]:
     )
     for ledger, account, kind, amount_minor, booking, at in rows:
         yield ledger, "moved", account, kind, str(amount_minor), booking, at
+
+
+def _lotteries(tx: Tx) -> Iterator[Fact]:
+    rows = tx.execute(
+        select(
+            Lottery.performance_id,
+            Lottery.seed,
+            Lottery.beacon_source,
+            Lottery.sealed_at,
+            Lottery.closed_at,
+            Lottery.participants,
+            Lottery.participants_digest,
+            Lottery.beacon,
+            Lottery.drawn_at,
+            Lottery.first_number,
+        )
+    )
+    for row in rows:
+        where, seed_hash = row.performance_id, lottery.hash_of(row.seed)
+        yield where, "sealed", seed_hash, row.beacon_source, row.sealed_at
+        if row.closed_at is not None:
+            count = len(row.participants) // lottery.ID_BYTES
+            yield where, "closed", count, row.participants_digest.hex(), row.closed_at
+        if row.beacon is not None:
+            yield where, "lit", row.beacon
+        if row.drawn_at is not None:
+            yield where, "drawn", row.seed.hex(), row.first_number, row.drawn_at
 
 
 def _stays(tx: Tx) -> Iterator[Fact]:
@@ -163,6 +192,15 @@ def _tickets(tx: Tx) -> Iterator[Fact]:
 
 SUBJECTS = (
     _subject("journal_performances", _performances, "performance", opened=("seat_count",)),
+    _subject(
+        "journal_lotteries",
+        _lotteries,
+        "the lottery of performance",
+        sealed=("seed_hash", "beacon_source", "sealed_at"),
+        closed=("participants", "participants_digest", "closed_at"),
+        lit=("beacon",),
+        drawn=("seed", "first_number", "drawn_at"),
+    ),
     _subject(
         "journal_stays",
         _stays,

@@ -18,7 +18,7 @@ from webapp.web.house import house
 
 def place_hold(performance_id: int) -> Response:
     """Hold named seats, or the best available, in place of what one held here before."""
-    admitted = guards.get_claims("access", performance_id).admitted
+    admitted = guards.get_pass(performance_id)
     wish = _wish(inputs.body(inputs.HoldWish))
     request = find_keyed()
     if request is not None:
@@ -57,7 +57,7 @@ def release_hold(hold_id: uuid.UUID) -> Response:
 
 def pay() -> Response:
     """Pay a hold; ends the access token, which may be past its end while the hold lives."""
-    admitted = guards.get_claims("access", None, expired_too=True).admitted
+    admitted = guards.get_pass(None, expired_too=True)
     hold_id = inputs.body(inputs.Payment).hold_id
     return reply_kept(actions.pay(house(), keyed(), admitted, hold_id))
 

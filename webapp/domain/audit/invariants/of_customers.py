@@ -132,7 +132,7 @@ STAYS = invariant(
                     QueueEntry.access_expires_at > QueueEntry.ended_at,
                 ),
                 and_(
-                    QueueEntry.end_reason.in_(("expired", "paid")),
+                    QueueEntry.end_reason.in_(("expired", "paid", "no_show", "idle")),
                     QueueEntry.admitted_at.is_(None),
                 ),
             )

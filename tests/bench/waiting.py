@@ -1,0 +1,180 @@
+"""Measure the waiting room: joins and polls against a Flask hello, and polls in rooms of two sizes.
+
+    python -m tests.bench.waiting [--rounds 3] [--requests 6000] [--connections 12] [--room 1000000]
+
+Rounds alternate between the hello and the service, under the same gunicorn settings, so that a slow
+minute of the machine hits both. Read the ratios: load generator, web and database share the machine.
+Polls are measured in the steady state: each client has shown its token to both workers before.
+"""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests import builders
+from tests.bench import client
+from tests.bench.__main__ import ROOT, WARM_UP, cpu_seconds, gunicorn
+from tests.conftest import SECRET, config_for, dispose
+from tests.postgres import Postgres
+from webapp import create_app
+from webapp.commands import migrate_to
+from webapp.web.house import House
+from webapp.web.tokens import Claims
+
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "max_pred_locks_per_transaction": "256"}
+PACED_SECONDS = 1.0  # longer than anybody near the front is asked to wait before the next poll
+FILL = """
+INSERT INTO queue_entry (id, performance_id, account_id, joined_at, number)
+SELECT gen_random_uuid(), %(sale)s, gen_random_uuid(), now(), n FROM generate_series(1, %(size)s) n
+"""
+
+
+def fill(url: str, sale: int, size: int) -> None:
+    """Put `size` people into a room's line, as the usher would have numbered them."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(FILL, {"sale": sale, "size": size})
+        connection.execute(
+            "UPDATE room_progress SET last_number = %(size)s WHERE performance_id = %(sale)s",
+            {"sale": sale, "size": size},
+        )
+        connection.execute("VACUUM ANALYZE queue_entry")
+
+
+def pollers(house: House, sale: int, count: int, number: int = 2) -> list[bytes]:
+    """Prepare polls by different people; those with one number are asked back equally soon."""
+    path = f"/api/v1/performances/{sale}/queue"
+    made = []
+    for _ in range(count):
+        claims = Claims(uuid.uuid4(), sale, uuid.uuid4(), number, number - 1, 0.0, 0.0)
+        token, _ = house.tokens.renew_waiting(claims, number - 1)
+        made.append(client.request("GET", path, {"Waiting-Token": token}))
+    return made
+
+
+def joiners(house: House, sale: int, count: int) -> list[bytes]:
+    """Prepare joins by different customers."""
+    path, made = f"/api/v1/performances/{sale}/queue", []
+    while len(made) < count:
+        people = builders.make_accounts(house.db, min(1_000, count - len(made)))
+        made += [client.request("POST", path, person.bearer) for person in people]
+    return made
+
+
+class Table:
+    """Results by name, with the ratio to the hello of the same round."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[tuple[client.Result, float]]] = {}
+
+    def add(self, name: str, result: client.Result, reference: client.Result) -> None:
+        self.rows.setdefault(name, []).append((result, result.per_second / reference.per_second))
+
+    def lines(self) -> list[str]:
+        lines = [
+            "| what | requests/s | of the hello, median (rounds) | p50 ms | p95 ms | statuses |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, rows in self.rows.items():
+            result, ratio = sorted(rows, key=lambda row: row[1])[len(rows) // 2]
+            ratios = ", ".join(f"{each:.0%}" for _, each in rows)
+            seen = ", ".join(f"{n} × {status}" for status, n in sorted(result.statuses.items()))
+            lines.append(
+                f"| {name} | {result.per_second:.0f} | {ratio:.0%} ({ratios}) |"
+                f" {result.percentile(0.5):.1f} | {result.percentile(0.95):.1f} | {seen} |"
+            )
+        return lines
+
+
+@contextlib.contextmanager
+def usher(url: str) -> Iterator[None]:
+    """Run the scheduler beside."""
+    environment = os.environ | {"SECRET_KEY": SECRET, "DATABASE_URL": url}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def memory(pids: Sequence[int]) -> list[int]:
+    """What each process keeps in memory, in MB."""
+    return [
+        int(line.split()[1]) // 1024
+        for pid in pids
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    ]
+
+
+def warm(port: int, requests: Sequence[bytes], connections: int) -> None:
+    """Show every token often enough that both workers know it, at the pace that is asked for."""
+    for _ in range(4):
+        client.run(port, requests, connections)
+        time.sleep(PACED_SECONDS)
+
+
+def measure(url: str, chosen: Any) -> None:
+    """Run the rounds and print."""
+    app = create_app(config_for(url))
+    migrate_to(app)
+    house: House = app.extensions["jari"]
+    small, large, busy = (builders.make_sale(house.db, capacity=0) for _ in range(3))
+    fill(url, small, 1_000)
+    fill(url, large, chosen.room)
+    polls = {
+        f"{size:,}": pollers(house, sale, chosen.requests)
+        for size, sale in ((1_000, small), (chosen.room, large))
+    }
+    joins = joiners(house, busy, (chosen.rounds * chosen.requests) // 2 + WARM_UP)
+    dispose(app)
+    hello = [client.request("GET", "/hello", {})] * chosen.requests
+    table = Table()
+    with contextlib.ExitStack() as stack:
+        bare, _ = stack.enter_context(gunicorn("tests.bench.reference:application", url))
+        port, workers = stack.enter_context(gunicorn("wsgi:application", url))
+        stack.enter_context(usher(url))
+        client.run(bare, hello[:WARM_UP], chosen.connections)
+        client.run(port, joins[:WARM_UP], chosen.connections)
+        joins = joins[WARM_UP:]
+        for turn in range(chosen.rounds):
+            for size, requests in polls.items():
+                warm(port, requests, chosen.connections)
+                reference = client.run(bare, hello, chosen.connections)
+                name = f"poll, {size} waiting"
+                table.add(name, client.run(port, requests, chosen.connections), reference)
+            part = joins[turn * chosen.requests // 2 : (turn + 1) * chosen.requests // 2]
+            reference = client.run(bare, hello, chosen.connections)
+            table.add(
+                "join, the usher ticking", client.run(port, part, chosen.connections), reference
+            )
+        print(*table.lines(), "", sep="\n")
+        print(f"Memory of a worker: {memory(workers)} MB; CPU seconds: {cpu_seconds(workers)}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=6_000, help="per round")
+    parser.add_argument("--connections", type=int, default=12)
+    parser.add_argument("--room", type=int, default=1_000_000, help="people in the larger room")
+    with Postgres(DURABLE) as server:
+        measure(server.create_database("waiting"), parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The fast lane: the same answers as Flask gives, without a query, or none at all."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.builders import make_accounts, make_sale
+from tests.web.contract import Api
+from tests.web.visitors import Visitor, let_time_pass, ush, visitor
+from tests.web.watching import Watch
+from webapp.web import fastlane, security
+from webapp.web.fastlane import FastLane
+
+
+@pytest.fixture
+def api(app: Flask) -> Api:
+    return Api(app)
+
+
+@pytest.fixture
+def passed(app: Flask) -> list[str]:
+    """What Flask was asked, by path."""
+    lane, seen = app.wsgi_app, []
+    assert isinstance(lane, FastLane)
+    flask = lane._wsgi
+
+    def listen(environ: dict[str, Any], start: Callable[..., Any]) -> Any:
+        seen.append(environ["PATH_INFO"])
+        return flask(environ, start)
+
+    lane._wsgi = listen
+    return seen
+
+
+def line(api: Api, count: int = 3, **sale: Any) -> list[Visitor]:
+    """People in line, each of whom has polled once and may do so again."""
+    performance = make_sale(api.db, **({"capacity": 0} | sale))
+    people = [visitor(api, performance).join() for _ in range(count)]
+    ush(api)
+    let_time_pass(api)
+    for person in people:
+        poll(api, person)
+    let_again(api)
+    return people
+
+
+def poll(api: Api, person: Visitor, **more: Any) -> TestResponse:
+    response = api.call("poll_queue", waiting=person.waiting, path=person.path, **more)
+    if response.status_code == 200:
+        person.waiting = response.json["waiting_token"]
+    return response
+
+
+def let_again(api: Api) -> None:
+    """Let everybody ask again; the snapshots stay as they are."""
+    api.house.pacing._not_before.clear()
+
+
+@pytest.mark.failure("F24")
+def test_in_the_steady_state_polls_ask_neither_flask_nor_the_database(
+    api: Api, passed: list[str]
+) -> None:
+    people = line(api)
+    poll(api, people[2])  # this process has seen the newest token now
+    let_again(api)
+    passed.clear()
+    with Watch(api.db) as watch:
+        place = poll(api, people[2]).json
+    assert (place["number"], place["ahead"], place["status"]) == (3, 2, "waiting")
+    assert watch.idle
+    assert passed == []
+
+
+def test_its_answer_is_flasks_answer(api: Api, app: Flask, passed: list[str]) -> None:
+    person = line(api)[1]
+    poll(api, person)
+    let_again(api)
+    passed.clear()
+    fast = poll(api, person, headers={"X-Request-Id": "a-request-of-mine"})
+    let_again(api)
+    api.house.sales.forget()
+    slow = poll(api, person, headers={"X-Request-Id": "a-request-of-mine"})
+    assert len(passed) == 1
+    assert fast.headers["X-Request-Id"] == "a-request-of-mine"
+    assert dict(fast.headers) | {"Content-Length": ""} == dict(slow.headers) | {
+        "Content-Length": ""
+    }
+    assert fast.json | {"poll_after_ms": 0} == slow.json | {"poll_after_ms": 0}
+
+
+def test_before_the_opening_nobody_is_looked_up(api: Api, passed: list[str]) -> None:
+    early = api.db.clock.now() - timedelta(seconds=5)
+    person = line(api, 1, prequeue_opens_at=early, opens_in=600.0)[0]
+    passed.clear()
+    with Watch(api.db) as watch:
+        place = poll(api, person).json
+    assert (place["status"], place["number"], place["ahead"]) == ("waiting", None, None)
+    assert watch.idle
+    assert passed == []
+
+
+@pytest.mark.failure("F25")
+def test_the_hasty_go_on_to_flask_which_refuses_them_without_a_query(
+    api: Api, passed: list[str]
+) -> None:
+    person = line(api)[1]
+    poll(api, person)
+    passed.clear()
+    with Watch(api.db) as watch:
+        assert poll(api, person).status_code == 429
+    assert watch.idle
+    assert len(passed) == 1
+
+
+def test_a_session_that_is_known_passes_and_a_strangers_does_not(
+    api: Api, passed: list[str]
+) -> None:
+    person = line(api)[1]
+    [stranger] = make_accounts(api.db)
+    for who in (person.who, stranger):
+        let_again(api)
+        poll(api, person, who=who)  # now both are known here
+    let_again(api)
+    passed.clear()
+    assert poll(api, person, who=person.who).status_code == 200
+    assert passed == []
+    let_again(api)
+    assert poll(api, person, who=stranger).status_code == 403
+    assert len(passed) == 1
+
+
+@pytest.mark.parametrize("change", ["admitted", "left", "closed", "sold out", "another", "expired"])
+def test_whatever_is_not_steady_is_flasks_matter(api: Api, passed: list[str], change: str) -> None:
+    person, other = line(api, 2, seats=1)
+    poll(api, person)
+    let_time_pass(api)
+    if change == "admitted":
+        other_sale = person.performance_id
+        api.db.transact(
+            lambda tx: tx.connection.exec_driver_sql(
+                f"UPDATE performance SET capacity = 5 WHERE id = {other_sale}"
+            )
+        )
+        ush(api)
+    elif change == "left":
+        api.ok("leave_queue", person.who, path=person.path)
+    elif change in ("closed", "expired"):
+        api.db.clock.advance(90_000)  # type: ignore[attr-defined]
+    elif change == "sold out":
+        api.db.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE seat SET blocked = true"))
+    else:
+        person.waiting = other.waiting[:-4] + "AAAA"
+    for snapshots in (api.house.sales, api.house.rooms, api.house.availability):
+        snapshots.get(person.performance_id)
+    passed.clear()
+    poll(api, person)
+    assert len(passed) == 1
+
+
+def test_the_lane_counts_under_the_routes_own_name(app: Flask) -> None:
+    assert fastlane.ROUTE in {rule.rule for rule in app.url_map.iter_rules()}
+    assert set(security.HEADERS) <= {name for name, _ in fastlane._HEADERS}

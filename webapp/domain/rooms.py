@@ -1,0 +1,179 @@
+"""How the organiser wants a room to be: its limits and manners, its guests, and who must leave.
+
+Promises:
+
+1. Only the performance's organiser changes it (an operator may, from the command line), and every change
+   is in the journal with what was set.
+2. What the lottery promised in public when it was sealed is not changed afterwards.
+3. Raising and lowering limits counts from the usher's next round; nobody inside loses a turn by it.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from webapp.db import Tx, make
+from webapp.domain import catalogue, holds, waiting_room
+from webapp.domain.errors import Invalid, NotFound
+from webapp.domain.model import Account, Event, Guest, Lottery, Performance, Room, table_of
+
+MESSAGE_MAX, BEACON_MAX = 500, 200
+
+_PERFORMANCE, _ROOM = table_of(Performance), table_of(Room)
+OF_SALE = (
+    "prequeue_opens_at",
+    "sales_open_at",
+    "capacity",
+    "rate_per_minute",
+    "session_seconds",
+)
+OF_ROOM = ("arrival_seconds", "idle_seconds", "message", "beacon_source")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a room treats people; times in seconds, `idle_seconds` None for no limit."""
+
+    arrival_seconds: int
+    idle_seconds: int | None
+    message: str
+    beacon_source: str
+
+
+def get_settings(tx: Tx, performance_id: int) -> Settings:
+    """Read a room's manners; raise NotFound."""
+    columns = [_ROOM.c[name] for name in Settings.__slots__]
+    row = tx.execute(select(*columns).where(Room.performance_id == performance_id)).one_or_none()
+    if row is None:
+        raise NotFound()
+    return make(Settings, row)
+
+
+def change(
+    tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, changes: Mapping[str, Any]
+) -> None:
+    """Set what `changes` names of OF_SALE and OF_ROOM; raise NotFound, or Invalid naming the field.
+
+    `organiser_id` None: an operator, who may change every room.
+    """
+    get_own(tx, performance_id, organiser_id)
+    rules = catalogue.get_rules(tx, performance_id)
+    planned = {name: changes.get(name, getattr(rules, name)) for name in OF_SALE}
+    if planned["sales_open_at"] >= rules.sales_close_at:
+        raise _unfit("sales_open_at", "must be before the sale closes")
+    early = planned["prequeue_opens_at"]
+    if early is not None and early >= planned["sales_open_at"]:
+        raise _unfit("prequeue_opens_at", "must be before the sale opens")
+    if "beacon_source" in changes:
+        _refuse_after_sealing(tx, performance_id, changes["beacon_source"])
+    for table, names, key in (
+        (_PERFORMANCE, OF_SALE, _PERFORMANCE.c.id),
+        (_ROOM, OF_ROOM, _ROOM.c.performance_id),
+    ):
+        mine = {name: changes[name] for name in names if name in changes}
+        if mine:
+            tx.execute(update(table).where(key == performance_id).values(mine))
+    told = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in changes.items()
+    }
+    tx.record("room_changed", performance_id=performance_id, changes=told)
+
+
+def get_own(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None) -> None:
+    """Raise NotFound unless the performance is there and its organiser's, or an operator (None) asks."""
+    query = (
+        select(Event.organiser_id)
+        .join(Performance, Performance.event_id == Event.id)
+        .where(Performance.id == performance_id)
+    )
+    owner = tx.execute(query).scalar_one_or_none()
+    if owner is None or organiser_id not in (None, owner):
+        raise NotFound()
+
+
+def _refuse_after_sealing(tx: Tx, performance_id: int, source: str) -> None:
+    sealed = tx.execute(
+        select(Lottery.beacon_source).where(Lottery.performance_id == performance_id)
+    ).scalar_one_or_none()
+    if sealed is not None and sealed != source:
+        raise _unfit("beacon_source", "was published when the pre-queue opened")
+
+
+def _unfit(name: str, detail: str) -> Invalid:
+    return Invalid(errors=[{"pointer": f"/{name}", "detail": detail}])
+
+
+# -- guests, and who must leave -------------------------------------------------------------------
+
+
+def invite(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email: str) -> None:
+    """Let somebody past the line: at the usher's next round if they wait, else when they join.
+
+    They count as active and wait for a free place like everybody; the rate does not bind them.
+    """
+    get_own(tx, performance_id, organiser_id)
+    account_id = _get_account(tx, email)
+    if not _is_invited(tx, performance_id, account_id):
+        guest = {"performance_id": performance_id, "account_id": account_id, "added_at": tx.now}
+        tx.execute(insert(table_of(Guest)), guest)
+        tx.record("guest_invited", performance_id=performance_id, account_id=str(account_id))
+
+
+def disinvite(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email: str) -> None:
+    """Take somebody off the guest list; raise NotFound if they are not on it."""
+    get_own(tx, performance_id, organiser_id)
+    account_id = _get_account(tx, email)
+    if not _is_invited(tx, performance_id, account_id):
+        raise NotFound(guest=email)
+    tx.execute(
+        delete(Guest).where(Guest.performance_id == performance_id, Guest.account_id == account_id)
+    )
+    tx.record("guest_disinvited", performance_id=performance_id, account_id=str(account_id))
+
+
+def _is_invited(tx: Tx, performance_id: int, account_id: uuid.UUID) -> bool:
+    query = select(Guest.added_at).where(
+        Guest.performance_id == performance_id, Guest.account_id == account_id
+    )
+    return tx.execute(query).one_or_none() is not None
+
+
+def revoke(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email: str) -> None:
+    """End somebody's stay at once, waiting or inside, and any hold; raise NotFound without a stay."""
+    get_own(tx, performance_id, organiser_id)
+    stay = waiting_room.find_stay(tx, performance_id, _get_account(tx, email))
+    if stay is None or not waiting_room.end(tx, stay.entry_id, stay.account_id, "revoked"):
+        raise NotFound(stay=email)
+    holds.leave(tx, performance_id, stay.account_id, stay.entry_id)
+    tx.record(
+        "queue_retired",
+        performance_id=performance_id,
+        entries=[str(stay.entry_id)],
+        reason="revoked",
+    )
+
+
+def list_guests(tx: Tx, performance_id: int) -> list[str]:
+    """Read the addresses of the guests who have not come yet."""
+    return list(
+        tx.execute(
+            select(Account.email)
+            .join(Guest, Guest.account_id == Account.id)
+            .where(Guest.performance_id == performance_id)
+            .order_by(Guest.added_at)
+        ).scalars()
+    )
+
+
+def _get_account(tx: Tx, email: str) -> uuid.UUID:
+    found: uuid.UUID | None = tx.execute(
+        select(Account.id).where(Account.email == email.strip().lower())
+    ).scalar_one_or_none()
+    if found is None:
+        raise NotFound(account=email)
+    return found
