@@ -4,7 +4,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -141,7 +141,10 @@ def test_many_tabs_at_once_do_not_move_it_either(
         expiries, last_deadline = db.read(deadlines_of, stay)
         assert len(expiries) > 18
         assert max(expiries) <= last_deadline
-        assert last_deadline <= expiries[0]  # the first hold's own end, for access ends before it
+        # The own end of a hold of the first round, for access ends before it; the rounds are 40 s
+        # apart, and within one the first to come in need not be the first that began.
+        assert last_deadline in expiries
+        assert last_deadline - expiries[0] < timedelta(seconds=20)
     assert_sound(db)
 
 
