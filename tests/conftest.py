@@ -57,7 +57,7 @@ def config_for(url: str, **changes: object) -> Config:
         "self_top_ups": True,
         "cookie_secure": False,
     }
-    return Config(**(values | changes))  # type: ignore[arg-type]
+    return Config(**(values | changes))
 
 
 class AdvancingClock(Clock):

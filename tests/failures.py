@@ -264,7 +264,7 @@ def marks(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for function in tree.body:
         for mark in getattr(function, "decorator_list", []):
             if ast.unparse(mark).startswith("pytest.mark.failure("):
-                yield function.name, mark.args[0].value  # type: ignore[attr-defined]
+                yield function.name, mark.args[0].value
 
 
 def page() -> str:

@@ -121,11 +121,11 @@ class Faults:
         self.forget()
 
         def do_commit(connection: Any) -> None:
-            self._db.writer.dialect.do_commit = self._commit  # type: ignore[method-assign]  # the fault is put there
+            self._db.writer.dialect.do_commit = self._commit
             self.fired += 1
             fault(connection)
 
-        self._db.writer.dialect.do_commit = do_commit  # type: ignore[method-assign]  # the fault is taken out
+        self._db.writer.dialect.do_commit = do_commit
 
     def conflict_at_commit(self, code: str) -> None:
         """Let the next COMMIT lose a race: the transaction is aborted and says so."""

@@ -184,7 +184,7 @@ def test_the_demos_accounts_can_sign_in(app: Flask, db: Database) -> None:
     with app.app_context():
         for account in made["accounts"]:
             token, _ = sessions.sign_in(house, account["email"], "jari-demo")
-            person, _ = db.read(accounts.find_session, accounts.digest(token))  # type: ignore[misc]
+            person, _ = db.read(accounts.find_session, accounts.digest(token))
             assert person.role == account["role"]
     assert {account["role"] for account in made["accounts"]} == {"customer", "organiser", "door"}
     buyer = db.read(accounts.find_person, "buyer@example.com")
@@ -343,7 +343,7 @@ def test_new_buyers_are_signed_in_and_have_money(app: Flask, db: Database, tmp_p
     assert len({buyer["email"] for buyer in buyers}) == 1_201
     for buyer in (buyers[0], buyers[-1]):
         token = accounts.digest(buyer["session_token"])
-        person, state = db.read(accounts.find_session, token)  # type: ignore[misc]
+        person, state = db.read(accounts.find_session, token)
         assert (person.email, state) == (buyer["email"], "live")
     balances = select(func.count(), func.sum(Wallet.balance_minor))
     assert db.read(lambda tx: tuple(tx.execute(balances).one())) == (1_201, 1_201 * 77)

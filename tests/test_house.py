@@ -571,7 +571,7 @@ def test_a_route_without_a_guard_does_not_start(
     def view() -> str:
         return "open to the world"
 
-    unopened.add_url_rule("/forgotten", view_func=guard(view) if guard else view)  # type: ignore[arg-type]
+    unopened.add_url_rule("/forgotten", view_func=guard(view) if guard else view)
     if guard:
         refuse_unguarded(unopened)
         return

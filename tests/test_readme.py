@@ -19,7 +19,7 @@ class Asked(dict[str, str]):
         super().__init__(SECRET_KEY="0123456789abcdef" * 2)
         self.defaults: dict[str, str] = {}
 
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+    def get(self, name: str, default: str | None = None) -> str | None:
         self.defaults[name] = default or ""
         return super().get(name, default)
 

@@ -76,7 +76,7 @@ def create_app(config: Config) -> Flask:
     )
     if config.trusted_proxies:
         # Only as many as there are: whatever a client writes before those is what it likes.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]  # as Flask says it is wrapped
     db = open_database(app, config)
     house = app.extensions["jari"] = House(config, db)
     security.install(app)  # first, so that whatever is refused later has its id and its headers

@@ -92,7 +92,7 @@ def measure(live: Live, browser: Browser, seats: int) -> tuple[list[Visit], list
             device_scale_factor=2,
         )
         cookie = {"name": COOKIE, "value": customer.session, "url": live.address}
-        context.add_cookies([cookie])  # type: ignore[list-item]  # a plain dict is what playwright takes
+        context.add_cookies([cookie])
         first.append(visit(context, address))
         second.append(visit(context, address))
         context.close()

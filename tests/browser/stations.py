@@ -137,7 +137,7 @@ def visit(
     context = browser.new_context(**options)
     if station.who is not None:
         cookie = {"name": COOKIE, "value": station.who.session, "url": live.address}
-        context.add_cookies([cookie])  # type: ignore[list-item]  # a plain dict is what playwright takes
+        context.add_cookies([cookie])
     page = context.new_page()
     answers: list[Any] = []
 

@@ -46,7 +46,7 @@ def visiting(live: Live, browser: Browser, **options: Any) -> Iterator[Visitor]:
 def sign_in(visitor: Visitor, customer: Customer) -> None:
     """Come with a session, as after signing in."""
     cookie = {"name": COOKIE, "value": customer.session, "url": visitor.address}
-    visitor.page.context.add_cookies([cookie])  # type: ignore[list-item]  # a plain dict is what playwright takes
+    visitor.page.context.add_cookies([cookie])
 
 
 def fits(page: Page) -> bool:

@@ -186,7 +186,7 @@ def plans(engine: Engine, statement: Statement) -> Iterator[dict[str, Any]]:
     if names:
         run += sql.SQL("({})").format(values)
     with engine.connect() as pooled:
-        connection: psycopg.Connection[Any] = pooled.connection.dbapi_connection  # type: ignore[assignment]  # it is psycopg's here
+        connection: psycopg.Connection[Any] = pooled.connection.dbapi_connection
         connection.execute(prepare_as(prepared), prepare=False)
         for mode in ("force_custom_plan", "force_generic_plan"):
             connection.execute(f"SET LOCAL plan_cache_mode = {mode}", prepare=False)

@@ -77,7 +77,7 @@ def test_another_organisers_room_is_not_there(db: Database) -> None:
         (lottery.set_beacon, "heads"),
     ):
         with pytest.raises(NotFound):
-            db.transact(work, sale, other.id, argument)  # type: ignore[arg-type]
+            db.transact(work, sale, other.id, argument)
     assert db.read(catalogue.get_rules, sale).capacity == 5
 
 

@@ -116,7 +116,7 @@ def test_a_backend_terminated_in_mid_transaction_is_a_retry(postgres_url: str) -
 
     def work(tx: Tx) -> None:
         take(tx, person, 10)
-        pids.append(tx.connection.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]  # connected, so it is there
+        pids.append(tx.connection.connection.dbapi_connection.info.backend_pid)
         if len(pids) == 1:
             with psycopg.connect(postgres_url, autocommit=True) as operator:
                 operator.execute("SELECT pg_terminate_backend(%s, 5000)", pids)

@@ -171,7 +171,7 @@ def test_a_hundred_thousand_seats_are_answered_in_parts(database_url: str, tmp_p
     assert sizes["seats"] < 150_000
     assert sizes["page"] < 150_000
     # Drawn once a version, kept by browsers and proxies for good.
-    assert whole < 170 * 100_000
+    assert whole < 125 * 100_000
     assert len(packed.data) < 1_500_000
     assert len(gzip.decompress(packed.data)) == whole
     assert too_many.status == 422

@@ -50,7 +50,7 @@ def test_half_of_all_commits_lose_their_answer_and_each_takes_effect_once(
             key = f"refund-{number}"
             assert (
                 insist(shopper, "top_up", 70, key).body == insist(shopper, "top_up", 70, key).body
-            )  # type: ignore[arg-type]
+            )
     line.close()
     assert line.cuts > 10
     kinds = select(LedgerEntry.kind, func.count()).group_by(LedgerEntry.kind)

@@ -119,7 +119,7 @@ class Soak:
         rooms = ({"capacity": None}, {"capacity": 4, "rate_per_minute": 40})
         sales = []
         for room in rooms:
-            sale = make_sale(house.db, seats=400, **rules, **room)  # type: ignore[arg-type]
+            sale = make_sale(house.db, seats=400, **rules, **room)
             hall = house.seatmap_of(house.sales.get(sale))
             sales.append((sale, [place.label for place in hall.places]))
         [door] = make_accounts(house.db, role="door")
@@ -184,7 +184,7 @@ class Soak:
             def query(tx: object) -> bool:
                 held = select(Seat.seat_no).where(Seat.hold_id.is_not(None)).limit(1)
                 unswept = select(Hold.id).where(Hold.swept_at.is_(None)).limit(1)
-                found = (tx.execute(one).first() for one in (held, unswept))  # type: ignore[attr-defined]
+                found = (tx.execute(one).first() for one in (held, unswept))
                 return all(row is None for row in found)
 
             return db.read(query)

@@ -100,7 +100,7 @@ def _busy(api: Api, name: str) -> TestResponse:
             cache.forget()
     with ExitStack() as stack:
         for engine in (api.db.writer, api.db.reader):
-            for _ in range(engine.pool.size()):  # type: ignore[attr-defined]
+            for _ in range(engine.pool.size()):
                 stack.enter_context(engine.connect())
         return api.call(name, **one)
 

@@ -18,7 +18,7 @@ from webapp.web import documents
 def book(db: Database, seats: int = 2, **sale: float) -> tuple[Customer, Booked]:
     """A customer with a million and a booking of some seats at ₩1,000."""
     [buyer] = make_accounts(db)
-    performance_id = make_sale(db, **sale)  # type: ignore[arg-type]
+    performance_id = make_sale(db, **sale)
     admitted = enter(db, buyer, performance_id)
     return buyer, pay(db, admitted, place(db, admitted, range(seats)))
 

@@ -56,7 +56,7 @@ def test_too_many_attempts_wait_for_the_window_to_pass(api: Api) -> None:
     assert 0 < problem["retry_after"] <= throttle.SIGN_IN.window_seconds
     other = {"email": "other@example.com", "password": "guess"}
     refused(api.call("create_session", json=other), 401, "bad_credentials")
-    api.db.clock.advance(problem["retry_after"] + 1)  # type: ignore[attr-defined]
+    api.db.clock.advance(problem["retry_after"] + 1)
     api.ok("create_session", json=SIGN_IN)
 
 
@@ -78,7 +78,7 @@ def test_a_session_ends_when_it_is_closed_or_over(api: Api) -> None:
     refused(api.call("get_wallet", first), 401, "session_invalid")
     refused(api.call("end_session", first), 401, "session_invalid")
     api.ok("get_wallet", second)
-    api.db.clock.advance(12 * 3600 + 1)  # type: ignore[attr-defined]
+    api.db.clock.advance(12 * 3600 + 1)
     refused(api.call("get_wallet", second), 401, "session_expired")
 
 

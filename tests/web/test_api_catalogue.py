@@ -59,7 +59,7 @@ def test_bookings_and_ledger_come_in_pages_newest_first(api: Api) -> None:
     ],
 )
 def test_the_clock_says_a_sales_status(api: Api, times: dict[str, float], status: str) -> None:
-    path = {"performance_id": make_sale(api.db, **times)}  # type: ignore[arg-type]
+    path = {"performance_id": make_sale(api.db, **times)}
     assert api.ok("get_performance", path=path)["sale_status"] == status
 
 
@@ -165,7 +165,7 @@ def test_an_abandoned_hold_comes_back_to_the_map_without_any_sweeper(api: Api) -
     v = visitor(api, make_sale(api.db, hold_seconds=30, session_seconds=30)).join().choose("ST-A-1")
     let_time_pass(api)
     assert api.ok("get_availability", path=v.path)["held"] == 1
-    api.db.clock.advance(31)  # type: ignore[attr-defined]
+    api.db.clock.advance(31)
     let_time_pass(api)
     assert api.ok("get_availability", path=v.path)["held"] == 0
 

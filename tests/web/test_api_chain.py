@@ -157,7 +157,7 @@ def test_before_the_sale_opens_people_gather_and_nobody_is_let_in(api: Api) -> N
     assert api.ok("get_performance", path=first.path)["sale_status"] == "prequeue"
     assert ush(api) == 0
     assert api.ok("poll_queue", waiting=first.waiting, path=first.path)["status"] == "waiting"
-    api.db.clock.advance(61)  # type: ignore[attr-defined]
+    api.db.clock.advance(61)
     let_time_pass(api)
     assert ush(api) == 1
     without_a_room = visitor(

@@ -46,7 +46,7 @@ def test_a_payment_sent_again_gets_its_answer_although_its_token_has_ended(api: 
     v = visitor(api).join().choose("ST-A-1")
     one: dict[str, Any] = {"key": new_key(), "json": v.holding}
     first = api.ok("pay", v.who, access=v.access, **one)
-    api.db.clock.advance(3_600)  # type: ignore[attr-defined]
+    api.db.clock.advance(3_600)
     for access in (v.access, None, "undefined"):
         again = api.call("pay", v.who, access=access, **one)
         assert (again.status_code, again.json, is_replay(again)) == (201, first, True)
@@ -160,7 +160,7 @@ def test_kept_answers_hold_no_tokens(api: Api) -> None:
 def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
     [who] = make_accounts(api.db, balance_minor=0)
     api.ok("top_up", who, key="k", json={"amount_minor": 5})
-    api.db.clock.advance(DAY_SECONDS + 1)  # type: ignore[attr-defined]
+    api.db.clock.advance(DAY_SECONDS + 1)
     tomorrow = Customer(who.id, who.email, f"session-{uuid.uuid4().hex}")
     digest = accounts.digest(tomorrow.session)
     api.db.transact(accounts.open_session, who.id, digest, timedelta(hours=1))

@@ -64,7 +64,7 @@ def test_a_call_refuses_as_declared(hasty_api: Api, name: str) -> None:
 def test_the_guards_are_those_of_the_document(app: Flask) -> None:
     for name, operation in BY_NAME.items():
         view = app.view_functions[f"api.{name}"]
-        assert view.guard == operation.guard.__name__  # type: ignore[attr-defined]
+        assert view.guard == operation.guard.__name__
         security = described()["paths"][operation.path][operation.method]
         assert ("session" in str(security.get("security"))) == (
             operation.guard is not guards.public

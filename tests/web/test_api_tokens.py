@@ -238,7 +238,7 @@ def test_the_crowd_before_a_sold_out_house_costs_no_statement(api: Api) -> None:
 def test_an_access_token_past_its_end_still_pays_while_its_hold_lives(api: Api) -> None:
     sale = make_sale(api.db, session_seconds=60, hold_seconds=300)
     v = visitor(api, sale).join().choose("ST-A-1")
-    api.db.clock.advance(61)  # type: ignore[attr-defined]
+    api.db.clock.advance(61)
     wish = {"access": v.access, "path": v.path, "json": {"seats": ["ST-A-2"]}}
     refused(api.call("place_hold", v.who, **wish), 401, "token_expired")
     v.pay()
@@ -247,7 +247,7 @@ def test_an_access_token_past_its_end_still_pays_while_its_hold_lives(api: Api) 
 @pytest.mark.failure("F2")
 def test_a_hold_past_its_end_is_not_paid_and_its_seats_are_anybodys(api: Api) -> None:
     v = visitor(api, make_sale(api.db, session_seconds=1, hold_seconds=60)).join().choose("ST-A-1")
-    api.db.clock.advance(61)  # type: ignore[attr-defined]
+    api.db.clock.advance(61)
     response = api.call("pay", v.who, access=v.access, key=new_key(), json=v.holding)
     refused(response, 410, "hold_expired")
     visitor(api, v.performance_id).join().choose("ST-A-1")

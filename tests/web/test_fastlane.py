@@ -149,7 +149,7 @@ def test_whatever_is_not_steady_is_flasks_matter(api: Api, passed: list[str], ch
     elif change == "left":
         api.ok("leave_queue", person.who, path=person.path)
     elif change in ("closed", "expired"):
-        api.db.clock.advance(90_000)  # type: ignore[attr-defined]
+        api.db.clock.advance(90_000)
     elif change == "sold out":
         api.db.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE seat SET blocked = true"))
     else:

@@ -210,7 +210,7 @@ def fill(app: Flask, rule: str, values: Mapping[str, Any]) -> str | None:
     ]
     parts = {
         name: values["performance_id"] if hasattr(kind, "num_convert") else values["word"]
-        for name, kind in found._converters.items()  # type: ignore[attr-defined]
+        for name, kind in found._converters.items()
     }
     with suppress(ValueError), app.test_request_context():
         built = found.build(parts)

@@ -73,7 +73,7 @@ def test_latency_is_told_by_its_p95(db: Database) -> None:
 def test_a_pool_in_full_use_is_a_sign(db: Database) -> None:
     meter = Meter(db)
     pool = db.writer.pool
-    held = [pool.connect() for _ in range(pool.size())]  # type: ignore[attr-defined]
+    held = [pool.connect() for _ in range(pool.size())]
     meter.note(0.01, failed=False)
     for connection in held:
         connection.close()

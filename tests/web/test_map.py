@@ -73,7 +73,7 @@ def test_a_hall_of_20000_is_small() -> None:
 
 def test_the_drawing_is_kept_for_ever_under_its_version(client: FlaskClient, db: Database) -> None:
     sale = make_sale(db, seats=400, levels=LEVELS, auditorium=True)
-    version = client.get(f"/api/v1/performances/{sale}/seatmap").json["seatmap_version"]  # type: ignore[index]
+    version = client.get(f"/api/v1/performances/{sale}/seatmap").json["seatmap_version"]
     path = f"/performances/{sale}/map/{version}.json"
     packed = client.get(path, headers={"Accept-Encoding": "gzip"})
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -85,8 +85,8 @@ def test_the_drawing_is_kept_for_ever_under_its_version(client: FlaskClient, db:
 
 def test_availability_says_when_to_ask_again(client: FlaskClient, db: Database) -> None:
     on_sale, over = make_sale(db), make_sale(db, opens_in=-120, closes_in=-60)
-    soon = client.get(f"/api/v1/performances/{on_sale}/availability").json["poll_after_ms"]  # type: ignore[index]
-    late = client.get(f"/api/v1/performances/{over}/availability").json["poll_after_ms"]  # type: ignore[index]
+    soon = client.get(f"/api/v1/performances/{on_sale}/availability").json["poll_after_ms"]
+    late = client.get(f"/api/v1/performances/{over}/availability").json["poll_after_ms"]
     assert 1_000 <= soon <= 2_000
     assert late > 10_000
 

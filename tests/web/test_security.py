@@ -80,11 +80,11 @@ def test_a_refused_one_costs_the_database_nothing_and_may_come_back(
     with pytest.raises(TooManyAttempts):
         counting.count(limit, "min")
     dispose(app)
-    checked_out = db.writer.pool.checkedin()  # type: ignore[attr-defined]
+    checked_out = db.writer.pool.checkedin()
     for _ in range(100):
         with pytest.raises(TooManyAttempts):
             counting.count(limit, "min")
-    assert db.writer.pool.checkedin() == checked_out  # type: ignore[attr-defined]
+    assert db.writer.pool.checkedin() == checked_out
     clock.advance(61)
     counting.count(limit, "min")
 
@@ -144,14 +144,14 @@ def test_only_the_proxies_that_there_are_say_for_whom_they_ask(
     app = create_app(config_for(database_url, trusted_proxies=proxies))
     seen: list[str | None] = []
     house: House = app.extensions["jari"]
-    house.throttle.count = lambda limit, who: seen.append(who)  # type: ignore[method-assign]
+    house.throttle.count = lambda limit, who: seen.append(who)
     headers = {
         "X-Forwarded-For": f"{ELSEWHERE}, {SOMEWHERE}"
     }  # what the client claimed, and who it was
     client = app.test_client()
     body = {"email": "a@example.com", "password": "guess"}
     sent = {"json": body, "headers": headers, "environ_base": {"REMOTE_ADDR": "10.0.0.1"}}
-    client.post("/api/v1/sessions", **sent)  # type: ignore[arg-type]
+    client.post("/api/v1/sessions", **sent)
     assert seen[0] == public_address(believed)
     dispose(app)
 
@@ -229,12 +229,12 @@ def test_keys_rotate_in_the_middle_of_a_sale(database_url: str) -> None:
     before, during, after = (create_app(config_for(database_url, **one)) for one in settings)
     one = visitor(Api(before)).join()
     wish = {"access": one.access, "path": one.path, "json": {"seats": ["ST-A-1"]}}
-    refused(Api(after).call("place_hold", one.who, **wish), 401, "token_invalid")  # type: ignore[arg-type]
+    refused(Api(after).call("place_hold", one.who, **wish), 401, "token_invalid")
     api = Api(during)
-    hold = api.ok("place_hold", one.who, **wish)  # type: ignore[arg-type]
+    hold = api.ok("place_hold", one.who, **wish)
     place = api.ok("poll_queue", one.who, waiting=one.waiting, path=one.path)
     access = {"access": place["access_token"], "key": "k", "json": {"hold_id": hold["id"]}}
-    Api(after).ok("pay", one.who, **access)  # type: ignore[arg-type]
+    Api(after).ok("pay", one.who, **access)
     for app in (before, during, after):
         dispose(app)
 

@@ -105,6 +105,7 @@ class Sale:
     venue: str
     seatmap_version: str
     seat_count: int
+    idle_seconds: int | None  # how long nothing may be done inside; None: no limit
     prices: dict[str, Price]
 
 
@@ -146,10 +147,18 @@ def get_sale(tx: Tx, performance_id: int) -> Sale:
     """Read what a buyer sees of a performance; raise NotFound."""
     rules = get_rules(tx, performance_id)
     row = tx.execute(
-        select(Event.slug, Event.title, Venue.name, Seatmap.version, Seatmap.seat_count)
+        select(
+            Event.slug,
+            Event.title,
+            Venue.name,
+            Seatmap.version,
+            Seatmap.seat_count,
+            Room.idle_seconds,
+        )
         .select_from(Event)
         .join(Venue, Venue.id == Event.venue_id)
         .join(Seatmap, Seatmap.id == rules.seatmap_id)
+        .join(Room, Room.performance_id == rules.id)
         .where(Event.id == rules.event_id)
     ).one()
     prices = tx.execute(

@@ -46,7 +46,6 @@ class Room:
     pace_reason: str | None = None
     message: str = ""
     arrival_seconds: int = catalogue.ARRIVAL_SECONDS
-    idle_seconds: int | None = None
     awaits_beacon: bool = False
 
     def ahead(self, number: int) -> int:
@@ -100,7 +99,6 @@ def look(tx: Tx, performance_id: int) -> Room:
         pace_reason=house_pace.reason,
         message=settings.message,
         arrival_seconds=settings.arrival_seconds,
-        idle_seconds=settings.idle_seconds,
         awaits_beacon=_awaits_beacon(tx, performance_id),
     )
 

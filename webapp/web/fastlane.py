@@ -107,4 +107,4 @@ class FastLane:
 
 def install(app: Flask, house: House) -> None:
     """Put the fast lane before the application."""
-    app.wsgi_app = FastLane(app.wsgi_app, house)  # type: ignore[method-assign]
+    app.wsgi_app = FastLane(app.wsgi_app, house)  # type: ignore[method-assign]  # as Flask says it is wrapped

@@ -91,7 +91,7 @@ def ngettext(one: str, many: str, number: int, **values: Any) -> str:
 def install(app: Flask) -> None:
     """Give templates their words, and answers the headers that say which they are."""
     app.jinja_env.add_extension("jinja2.ext.i18n")
-    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # the extension adds it
         gettext, _template_ngettext, newstyle=True
     )
     app.jinja_env.policies["ext.i18n.trimmed"] = True

@@ -53,7 +53,7 @@ def answer_stay(house: House, stay: Stay) -> dict[str, Any]:
 
 def note_seen(house: House, stay: Stay) -> None:
     """Note that somebody inside came or is still there, no more often than it matters."""
-    idle = house.rooms.get(stay.performance_id).idle_seconds
+    idle = house.sales.get(stay.performance_id).idle_seconds
     now = house.db.clock.now()
     if stay.admitted_at is None or not stay.inside(now):
         return
