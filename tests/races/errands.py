@@ -12,7 +12,7 @@ from webapp.domain.errors import Refusal, SeatsTaken
 from webapp.domain.idempotency import Answer, Request
 from webapp.domain.waiting_room import Pass
 from webapp.web import actions
-from webapp.web.actions import Wish
+from webapp.web.choosing import Wish
 from webapp.web.house import House
 
 

@@ -126,10 +126,7 @@ def test_a_herd_for_the_best_seats_gets_all_of_them(
     assert sum(parties) == 8_000  # so whoever is refused was refused with seats free
     calls = [(c.id, sale, n) for c, n in zip(make_accounts(db, len(parties)), parties, strict=True)]
     race = run_herd(crowd, database_url, calls)
-    # A 503 says when to come back, and whoever does gets his seats.
-    busy = [call for call, one in zip(calls, race.outcomes, strict=True) if one.refused == "busy"]
-    assert race.refused["busy"] == race.refused.total() <= len(calls) // 10
-    assert crowd.run(database_url, errands.join_and_hold_best, busy, threads=4).refused == {}
+    assert race.refused == {}
     assert db.lookup(seatmap.states, sale) == seatmap.HELD * 8_000
     assert_sound(db)
 
@@ -141,8 +138,7 @@ def test_the_last_seats_go_before_anybody_hears_that_there_are_too_few(
     sale = make_sale(db, seats=100)
     race = run_herd(crowd, database_url, [(c.id, sale, 3) for c in make_accounts(db, 160)])
     assert len(race.values) == 33
-    assert race.refused["busy"] <= 8
-    assert race.refused["busy"] + race.refused["not_enough_seats"] == 127
+    assert race.refused == {"not_enough_seats": 127}
     assert db.lookup(seatmap.states, sale).count(seatmap.FREE) == 1
     assert_sound(db)
 

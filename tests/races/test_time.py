@@ -136,13 +136,13 @@ def test_many_tabs_at_once_do_not_move_it_either(
         ]
         ahead = clock.ahead_seconds
         race = crowd.run(database_url, errands.in_a_tab, calls, threads=20, ahead_seconds=ahead)
-        assert race.refused["busy"] == race.refused.total() <= len(calls) // 10
+        assert race.refused == {}
         deadlines.append([db.read(deadlines_of, stay)[1] for stay in stays])
         clock.advance(40)
     assert deadlines[0] == deadlines[1] == deadlines[2]
     for stay in stays:
         expiries, last_deadline = db.read(deadlines_of, stay)
-        assert len(expiries) > 18
+        assert len(expiries) == 36
         assert max(expiries) <= last_deadline
         assert last_deadline in expiries  # a hold's own end, for access ends before it
     assert_sound(db)
@@ -170,6 +170,7 @@ def test_replacing_in_one_tab_while_paying_in_another(
         both = [("pay", tab, "key"), ("replace", tab, others)]
         calls += both if number % 2 else both[::-1]
     race = crowd.run(database_url, errands.in_a_tab, calls, threads=10)
+    won = dict.fromkeys(("pay", "replace"), 0)
     for number, customer in enumerate(customers):
         pair = range(2 * number, 2 * number + 2)
         outcome = {calls[place][0]: race.outcomes[place] for place in pair}
@@ -181,6 +182,8 @@ def test_replacing_in_one_tab_while_paying_in_another(
             assert outcome["pay"].refused == "hold_replaced"
             assert outcome["replace"].refused is None
             assert spent == 0
+        won["pay" if spent else "replace"] += 1
+    assert min(won.values()) > 0, won
     assert_sound(db)
 
 
@@ -214,7 +217,7 @@ def test_coming_back_in_many_tabs_does_not_reset_the_limit(
     sale = make_sale(db, seats_max=4)
     calls = [(customer.id, sale, [[6 * tab + turn] for turn in range(6)]) for tab in range(16)]
     race = crowd.run(database_url, errands.come_and_go, calls, threads=4)
-    assert race.refused["busy"] == race.refused.total() <= 1
+    assert race.refused == {}
     # Tabs leave each other's stays and replace each other's holds, so the crowd may stop short of the
     # limit. One tab alone then reaches it, and not a seat more.
     assert db.lookup(seatmap.states, sale).count(seatmap.SOLD) <= 4

@@ -10,9 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from heapq import nsmallest
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby, islice, pairwise
 from math import hypot
 from typing import Any
 
@@ -25,6 +25,7 @@ from webapp.domain.model import Seatmap as SeatmapRow
 
 FREE, HELD, SOLD, BLOCKED = "f", "h", "s", "b"
 CHOICES_KEPT = 36  # the crowd spreads over this many of the best groups
+RANKINGS_KEPT = 8  # of one moment and one wish each; a crowd wants the same few
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Place:
     accessible: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a process keeps one object of each
 class Seatmap:
     """One version of a hall."""
 
@@ -138,7 +139,7 @@ class Stretch:
     def __init__(self, places: tuple[Place, ...], centre: float) -> None:
         self.places = places
         self.section = places[0].section
-        self.seat_nos = frozenset(place.seat_no for place in places)
+        self.seat_nos = [place.seat_no for place in places]
         self._levels = {place.price_level for place in places}
         # How far a seat is from the best there is, before the middle of the stage; summed up from
         # the left, so that a group's mean takes one subtraction.
@@ -148,7 +149,7 @@ class Stretch:
 
     def states(self, states: str, price_level: str | None = None) -> str:
         """Return these seats' states; those of another price level count as blocked."""
-        mine = "".join([states[place.seat_no] for place in self.places])
+        mine = "".join([states[seat_no] for seat_no in self.seat_nos])
         if price_level is None or self._levels == {price_level}:
             return mine
         if price_level not in self._levels:
@@ -182,6 +183,7 @@ def choose(
     section: str | None = None,
     spread: int = CHOICES_KEPT,
     avoid: Set[int] = frozenset(),
+    under_way: Set[int] = frozenset(),
 ) -> Choice:
     """Choose good free seats for a party.
 
@@ -190,8 +192,51 @@ def choose(
     3. Else across sections; `together` says which of the three it is.
 
     Of the `spread` best groups a random one is taken, so that a crowd spreads. The rows of the seats in
-    `avoid` come last: whoever asks again wants to sit elsewhere. Raises NotEnoughSeats.
+    `avoid` come last: whoever asks again wants to sit elsewhere. Seats `under_way` to somebody else are
+    not free. Raises NotEnoughSeats.
     """
+    ranking = _rank(seatmap, states, quantity, price_level, section, frozenset(avoid))
+    possible = (
+        (group[:2], seats)
+        for group in ranking.groups
+        if under_way.isdisjoint(seats := ranking.seat_nos(group))
+    )
+    best = list(islice(possible, spread))
+    if best:
+        fewest = best[0][0]
+        chosen = rng.choice([seats for merit, seats in best if merit == fewest])
+        return Choice(tuple(seatmap.places[seat_no] for seat_no in chosen), "row")
+    return _scattered(ranking.stretches, quantity, rng, spread, under_way)
+
+
+# In the order of merit: is its row one to avoid, how many single seats would it leave, how far is it
+# from the best seats; then where it is: which stretch, and where in it.
+_Group = tuple[bool, int, float, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """The free neighbours of one moment, best first, and all free seats for those who find none."""
+
+    stretches: list[tuple[Stretch, str]]
+    groups: list[_Group]
+    quantity: int
+
+    def seat_nos(self, group: _Group) -> list[int]:
+        *_, stretch_no, start = group
+        return self.stretches[stretch_no][0].seat_nos[start : start + self.quantity]
+
+
+@lru_cache(maxsize=RANKINGS_KEPT)
+def _rank(
+    seatmap: Seatmap,
+    states: str,
+    quantity: int,
+    price_level: str | None,
+    section: str | None,
+    avoid: frozenset[int],
+) -> _Ranking:
+    """Rank the groups of `quantity` free neighbours. A crowd shares the work of each moment."""
     stretches = [
         (stretch, stretch.states(states, price_level))
         for stretch in seatmap.stretches
@@ -200,23 +245,18 @@ def choose(
     free = sum(mine.count(FREE) for _, mine in stretches)
     if quantity > free:
         raise NotEnoughSeats(free=free)
-    adjacent = [
+    groups = [
         (
             not avoid.isdisjoint(stretch.seat_nos),
             alone,
             stretch.distance(start, start + quantity),
-            place_in_hall,
+            stretch_no,
             start,
         )
-        for place_in_hall, (stretch, mine) in enumerate(stretches)
+        for stretch_no, (stretch, mine) in enumerate(stretches)
         for start, alone in _windows(mine, quantity, stretch.middle)
     ]
-    if not adjacent:
-        return _scattered(stretches, quantity, rng, spread)
-    fewest = min(group[:2] for group in adjacent)
-    best = nsmallest(spread, (group for group in adjacent if group[:2] == fewest))
-    *_, place_in_hall, start = rng.choice(best)
-    return Choice(stretches[place_in_hall][0].places[start : start + quantity], "row")
+    return _Ranking(stretches, sorted(groups), quantity)
 
 
 def _windows(states: str, quantity: int, middle: int) -> Iterator[tuple[int, int]]:
@@ -240,14 +280,21 @@ _FREE_RUN = re.compile(f"{FREE}+")
 
 
 def _scattered(
-    stretches: Sequence[tuple[Stretch, str]], quantity: int, rng: random.Random, spread: int
+    stretches: Sequence[tuple[Stretch, str]],
+    quantity: int,
+    rng: random.Random,
+    spread: int,
+    under_way: Set[int],
 ) -> Choice:
     """Choose the nearest to one of the best seats: in one section that has room, else anywhere."""
     sections: dict[str, list[tuple[float, Place]]] = defaultdict(list)
     for stretch, mine in stretches:
         for at, (place, state) in enumerate(zip(stretch.places, mine, strict=True)):
-            if state == FREE:
+            if state == FREE and place.seat_no not in under_way:
                 sections[stretch.section].append((stretch.distance(at, at + 1), place))
+    free = sum(map(len, sections.values()))
+    if quantity > free:
+        raise NotEnoughSeats(free=free)
     roomy = [places for places in sections.values() if len(places) >= quantity]
     pool = rng.choice(roomy) if roomy else [one for places in sections.values() for one in places]
     _, anchor = rng.choice(nsmallest(spread, pool, key=lambda one: one[0]))

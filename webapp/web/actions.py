@@ -5,22 +5,19 @@ witnesses of its transactions. It decides nothing itself.
 """
 
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from webapp.db import Busy, Tx, new_id
+from webapp.db import Tx, new_id
 from webapp.domain import bookings, holds, idempotency, seatmap, tickets, waiting_room, wallet
 from webapp.domain.bookings import Booked, Payment
 from webapp.domain.catalogue import Rules, Sale
 from webapp.domain.errors import (
     LeavesSingleSeat,
-    NotEnoughSeats,
     Refusal,
-    SeatsTaken,
     SoldOut,
     TopUpClosed,
 )
@@ -28,25 +25,13 @@ from webapp.domain.holds import Held, Offer
 from webapp.domain.idempotency import Answer
 from webapp.domain.seatmap import Place, Seatmap
 from webapp.domain.waiting_room import Arrival, Pass, Stay
-from webapp.web import shapes
+from webapp.web import choosing, shapes
+from webapp.web.choosing import Wish
 from webapp.web.house import House
 
 T = TypeVar("T")
 
-CHOICE_MAX_AGE_SECONDS = 0.25
-SPREAD_DOUBLINGS_MAX = 10
 STAY_CONSTRAINT = "uq_queue_entry_stay"
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a customer wants: named seats, or the best available."""
-
-    labels: tuple[str, ...] = ()
-    quantity: int = 0
-    price_level: str | None = None
-    section: str | None = None
-    avoid: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +131,8 @@ def _place(
         places = house.seatmap_of(sale).get_places(wish.labels)
         if sale.rules.single_seat_rule == "strict":
             _refuse_single_seats(house, sale, places)
-        return decide(sale.rules, _offers(sale, places), "chosen")
-    return _place_best(house, admitted, wish, sale, decide)
+        return decide(sale.rules, choosing.offers(sale, places), "chosen")
+    return choosing.place_best(house, admitted, wish, sale, decide)
 
 
 def _refuse_single_seats(house: House, sale: Sale, places: Sequence[Place]) -> None:
@@ -160,63 +145,6 @@ def _refuse_single_seats(house: House, sale: Sale, places: Sequence[Place]) -> N
     alone = seatmap.single_seats_left(house.seatmap_of(sale), states, places)
     if alone:
         raise LeavesSingleSeat(seats=[place.label for place in alone])
-
-
-def _place_best(
-    house: House,
-    admitted: Pass,
-    wish: Wish,
-    sale: Sale,
-    decide: Callable[[Rules, Sequence[Offer], str], T],
-) -> T:
-    """Choose in a read, decide by the keyed update, choose anew when lost.
-
-    Losing the race for a group is no conflict retry. Only a fresh read may say that there are too few.
-    """
-    max_age, lost = CHOICE_MAX_AGE_SECONDS, 0
-    deadline = time.monotonic() + house.config.transaction_seconds
-    while time.monotonic() < deadline:
-        try:
-            choice = seatmap.choose(
-                house.seatmap_of(sale),
-                _states_for(house, admitted, max_age),
-                wish.quantity,
-                house.rng,
-                price_level=wish.price_level,
-                section=wish.section,
-                avoid=wish.avoid,
-                # Whoever loses steps further out of the crowd.
-                spread=seatmap.CHOICES_KEPT << min(lost, SPREAD_DOUBLINGS_MAX),
-            )
-            return decide(sale.rules, _offers(sale, choice.places), choice.together)
-        except SeatsTaken:
-            lost += 1
-        except NotEnoughSeats:
-            if max_age == 0:
-                raise
-        max_age = 0
-    raise Busy("best available")
-
-
-def _states_for(house: House, admitted: Pass, max_age_seconds: float) -> str:
-    """Return the seat states as this customer may use them: in a fresh read, his own hold is free to him."""
-    states = house.availability.get(admitted.performance_id, max_age_seconds).states
-    if max_age_seconds > 0:
-        return states
-    held = house.db.lookup(holds.find_live, admitted.performance_id, admitted.account_id)
-    own = set(held.seat_nos) if held else set()
-    return (
-        "".join(seatmap.FREE if no in own else state for no, state in enumerate(states))
-        if own
-        else states
-    )
-
-
-def _offers(sale: Sale, places: Sequence[Place]) -> list[Offer]:
-    return [
-        Offer(place.seat_no, place.label, sale.prices[place.price_level].price_minor)
-        for place in places
-    ]
 
 
 def _enter_and_place(

@@ -19,6 +19,7 @@ from webapp.domain.catalogue import Sale
 from webapp.domain.outlook import Room
 from webapp.domain.seatmap import Seatmap
 from webapp.web import map_shapes, seat_shapes, shapes
+from webapp.web.attempts import Attempts
 from webapp.web.challenges import Challenge, ProofOfWork
 from webapp.web.health import Meter
 from webapp.web.pacing import Pacing
@@ -65,6 +66,7 @@ class House:
         if config.join_work_bits:
             self.challenge = ProofOfWork(db.clock, config.secret_key, config.join_work_bits)
         self.rng = random.SystemRandom()
+        self.attempts = Attempts()
         self.pacing = Pacing()
         self.throttle = Throttle(db, config.secret_key)
         self.health = Meter(db)

@@ -33,7 +33,7 @@ from webapp.domain.errors import (
 from webapp.domain.seatmap import FREE, Place, Seatmap
 from webapp.domain.waiting_room import Pass
 from webapp.web import actions, guards, inputs, phrases, seat_map, shapes
-from webapp.web.actions import Wish
+from webapp.web.choosing import Wish
 from webapp.web.forms import faults, page, see_other
 from webapp.web.guards import customer, person
 from webapp.web.house import house

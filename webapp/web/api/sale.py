@@ -8,8 +8,8 @@ from webapp.domain import bookings, holds
 from webapp.domain.bookings import Booked
 from webapp.domain.errors import TicketUnknown
 from webapp.web import actions, documents, guards, inputs, shapes
-from webapp.web.actions import Wish
 from webapp.web.api.replies import find_keyed, keyed, paged, reply, reply_kept
+from webapp.web.choosing import Wish
 from webapp.web.guards import person
 from webapp.web.house import house
 
