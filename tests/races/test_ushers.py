@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import random
 import signal
 import threading
 import time
@@ -82,10 +83,27 @@ class Ushers:
             time.sleep(0.05)
         raise TimeoutError("nobody took over")
 
+    def stop(self, index: int, db: Database) -> None:
+        """Stop a process between two transactions: stopped inside one, it keeps SQLite's only lock."""
+        for _ in range(20):
+            self.send(index, signal.SIGSTOP)
+            try:
+                db.transact(_nothing)
+            except Busy:
+                self.send(index, signal.SIGCONT)
+                time.sleep(TICK_SECONDS * random.random())
+            else:
+                return
+        raise TimeoutError("always inside a transaction")
+
     def send(self, index: int, number: int) -> None:
         pid = self.processes[index].pid
         assert pid is not None
         os.kill(pid, number)
+
+
+def _nothing(_tx: Tx) -> None:
+    """Write for a moment."""
 
 
 @dataclass
@@ -162,7 +180,7 @@ def test_stopped_and_killed_leaders_never_admit_too_many(db: Database, database_
     with sampling(db, full, slow) as sampled, Ushers(database_url) as ushers:
         first = ushers.wait_for_leader()
         time.sleep(2)
-        ushers.send(first, signal.SIGSTOP)
+        ushers.stop(first, db)
         second = ushers.wait_for_leader(after=ushers.fences[first])
         time.sleep(STOPPED_SECONDS / 4)
         ushers.send(first, signal.SIGCONT)  # wakes up beside its successor

@@ -51,9 +51,10 @@ def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay
         account_id,
         rules.session_seconds if rules.capacity is None else None,
     )
-    return house.db.transact(
-        waiting_room.join, arrival, instead={STAY_CONSTRAINT: waiting_room.rejoin}
-    )
+    with house.turns.turn(account_id):
+        return house.db.transact(
+            waiting_room.join, arrival, instead={STAY_CONSTRAINT: waiting_room.rejoin}
+        )
 
 
 def refuse_joining(house: House, performance_id: int) -> Rules:
@@ -76,7 +77,8 @@ def leave(
     request: idempotency.Request | None = None,
 ) -> Answer:
     """Give up place and hold. Leaving a room that one is not in changes nothing."""
-    return keyed(house, request, partial(_leave, performance_id, account_id))
+    with house.turns.turn(account_id):
+        return keyed(house, request, partial(_leave, performance_id, account_id))
 
 
 def _leave(performance_id: int, account_id: uuid.UUID, tx: Tx) -> Answer:
@@ -102,7 +104,8 @@ def place_hold(house: House, admitted: Pass, wish: Wish) -> Placed:
         held = house.db.transact(_enter_and_place, admitted, rules, new_id(), offers)
         return Placed(held, together)
 
-    return _place(house, admitted, wish, decide)
+    with house.turns.turn(admitted.account_id):
+        return _place(house, admitted, wish, decide)
 
 
 def place_hold_once(
@@ -120,7 +123,8 @@ def place_hold_once(
 
         return keyed(house, request, work)
 
-    return _place(house, admitted, wish, decide)
+    with house.turns.turn(admitted.account_id):
+        return _place(house, admitted, wish, decide)
 
 
 def _place(
@@ -160,7 +164,8 @@ def release_hold(
     request: idempotency.Request | None = None,
 ) -> Answer:
     """Give a hold's seats back; raise the refusals of `holds.release`."""
-    return keyed(house, request, partial(_release, hold_id, account_id))
+    with house.turns.turn(account_id):
+        return keyed(house, request, partial(_release, hold_id, account_id))
 
 
 def _release(hold_id: uuid.UUID, account_id: uuid.UUID, tx: Tx) -> Answer:
@@ -196,7 +201,8 @@ def top_up(house: House, request: idempotency.Request, amount_minor: int) -> Ans
     """Credit the customer's own wallet where self-service is open; raise TopUpClosed."""
     if not house.config.self_top_ups:
         raise TopUpClosed()
-    return keyed(house, request, partial(_top_up, request.account_id, new_id(), amount_minor))
+    with house.turns.turn(request.account_id):
+        return keyed(house, request, partial(_top_up, request.account_id, new_id(), amount_minor))
 
 
 def _top_up(account_id: uuid.UUID, ledger_id: uuid.UUID, amount_minor: int, tx: Tx) -> Answer:
@@ -210,7 +216,8 @@ def pay(house: House, request: idempotency.Request, admitted: Pass, hold_id: uui
     sale = house.sales.get(admitted.performance_id)
     hall = house.seatmap_of(sale)
     payment = Payment(new_id(), new_id(), hold_id)
-    return keyed(house, request, partial(_pay, hall, admitted, payment))
+    with house.turns.turn(request.account_id):
+        return keyed(house, request, partial(_pay, hall, admitted, payment))
 
 
 def _pay(hall: Seatmap, admitted: Pass, payment: Payment, tx: Tx) -> Answer:
@@ -221,7 +228,8 @@ def _pay(hall: Seatmap, admitted: Pass, payment: Payment, tx: Tx) -> Answer:
 def cancel(house: House, request: idempotency.Request, reference: str) -> Answer:
     """Cancel the customer's own booking; raise the refusals of `bookings.cancel`."""
     booked = house.db.read(bookings.get_own, reference, request.account_id)
-    return keyed(house, request, partial(_cancel, booked, new_id()))
+    with house.turns.turn(request.account_id):
+        return keyed(house, request, partial(_cancel, booked, new_id()))
 
 
 def _cancel(booked: Booked, ledger_id: uuid.UUID, tx: Tx) -> Answer:

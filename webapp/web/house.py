@@ -26,6 +26,7 @@ from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.throttle import Throttle
 from webapp.web.tokens import Tokens
+from webapp.web.turns import Turns
 
 BEARERS_KEPT, BEARERS_KEPT_SECONDS = 50_000, 600.0
 STALE_MAX_SECONDS = 0.8  # with the load itself, below the one second that the contract allows
@@ -67,6 +68,7 @@ class House:
             self.challenge = ProofOfWork(db.clock, config.secret_key, config.join_work_bits)
         self.rng = random.SystemRandom()
         self.attempts = Attempts()
+        self.turns = Turns(config.transaction_seconds)
         self.pacing = Pacing()
         self.throttle = Throttle(db, config.secret_key)
         self.health = Meter(db)
