@@ -1,5 +1,6 @@
 """Events: found by words and days, with a picture, and described to search engines."""
 
+import gzip
 import json
 import re
 from datetime import timedelta
@@ -7,7 +8,7 @@ from xml.etree import ElementTree
 
 import icalendar
 import pytest
-from flask import Flask
+from flask import Flask, url_for
 from flask.testing import FlaskClient
 
 from tests.builders import enter, make_accounts, make_sale, pay, place
@@ -122,3 +123,22 @@ def test_files_have_names_that_change_with_their_content(client: FlaskClient) ->
     assert other.headers["Cache-Control"] == "no-store"
     assert client.get("/static/x/../../config.py").status_code == 404
     assert client.get("/offline.js").mimetype == "text/javascript"
+
+
+@pytest.mark.parametrize("name", ["jari.css", "seatmap/main.js", "icon.svg"])
+def test_files_travel_packed_to_whoever_can_read_that(client: FlaskClient, name: str) -> None:
+    path = url_of(client, name)
+    plain = client.get(path)
+    assert "Content-Encoding" not in plain.headers
+    packed = client.get(path, headers={"Accept-Encoding": "br, gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    for response in (plain, packed):
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert response.mimetype == packed.mimetype
+        assert "immutable" in response.headers["Cache-Control"]
+
+
+def url_of(client: FlaskClient, name: str) -> str:
+    with client.application.test_request_context():
+        return url_for("static", filename=name)

@@ -6,26 +6,40 @@ Promises:
    never mix the files of two versions. One hash for all, because modules import each other by
    relative names, and there is no build step that could rewrite them.
 2. During a deployment an address of the other version still answers, and is kept by nobody.
+3. Texts travel packed to whoever can read that: a style sheet is then a quarter of its size, also where no
+   proxy stands in front that would do it.
 """
 
+import gzip
 import hashlib
 from pathlib import Path
 from typing import Any, Final
 
-from flask import Flask, Response, send_from_directory
+from flask import Flask, Response, request, send_from_directory
 
 from webapp.web.guards import public
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
 YEAR_SECONDS: Final = 365 * 24 * 3600
+PACKED: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def install(app: Flask) -> None:
     """Serve the files as endpoint `static`."""
     current = _digest()
+    packed = {
+        path.relative_to(FOLDER).as_posix(): gzip.compress(path.read_bytes(), 9, mtime=0)
+        for suffix in PACKED
+        for path in FOLDER.rglob(f"*{suffix}")
+    }
 
     def serve(version: str, filename: str) -> Response:
-        response = send_from_directory(FOLDER, filename)
+        if filename in packed and request.accept_encodings["gzip"]:
+            response = Response(packed[filename], mimetype=PACKED[Path(filename).suffix])
+            response.headers["Content-Encoding"] = "gzip"
+        else:
+            response = send_from_directory(FOLDER, filename)
+        response.vary.add("Accept-Encoding")
         fresh = f"public, max-age={YEAR_SECONDS}, immutable"
         response.headers["Cache-Control"] = fresh if version == current else "no-store"
         return response
