@@ -96,6 +96,7 @@ class Entry:
 
     kind: str
     facts: dict[str, Any]
+    attempt_id: uuid.UUID
 
 
 @dataclass(slots=True)
@@ -109,6 +110,7 @@ class Tx:
     failed: bool = False  # a statement failed: nothing more may come of this attempt
     _session: Session | None = None
     _cursor: Any = None
+    _own_id: uuid.UUID | None = None  # of one of the customers whose work this is
 
     @property
     def session(self) -> Session:
@@ -144,12 +146,20 @@ class Tx:
         return rows[0] if rows else None
 
     def record(self, kind: str, **facts: Any) -> None:
-        """Add an entry to the journal: one per kind and transaction, with lists for the many."""
+        """Add an entry to the journal: one per kind and transaction, with lists for the many.
+
+        Work that does several customers' in one transaction calls `next_one` between them.
+        """
         if self.attempt_id is None:
             raise RuntimeError("a read records nothing")
-        if any(entry.kind == kind for entry in self.journal):
+        own = self._own_id or self.attempt_id
+        if any(entry.kind == kind and entry.attempt_id == own for entry in self.journal):
             raise RuntimeError(f"{kind} is already recorded; carry a list")
-        self.journal.append(Entry(kind, facts))
+        self.journal.append(Entry(kind, facts, own))
+
+    def next_one(self) -> None:
+        """Record what follows as if it were a transaction of its own."""
+        self._own_id = new_id()
 
 
 # -- what went wrong ----------------------------------------------------------------------------

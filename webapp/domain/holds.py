@@ -15,12 +15,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, case, null, select, update
 
 from webapp.db import Tx, seconds
-from webapp.domain import seats
+from webapp.domain import seats, waiting_room
+from webapp.domain.catalogue import Rules
 from webapp.domain.errors import (
     AlreadyBooked,
     HoldExpired,
@@ -79,15 +81,30 @@ def _held(row: Any) -> Held:
 # -- placing ------------------------------------------------------------------------------------
 
 
+def enter_and_place(
+    tx: Tx, admitted: Pass, rules: Rules, hold_id: uuid.UUID, offers: Sequence[Offer]
+) -> Held:
+    """Hold `offers` for the customer of a stay; raise the refusals of `waiting_room.enter` and `place`."""
+    return place(tx, waiting_room.enter(tx, admitted, rules), hold_id, offers)
+
+
 def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
     """Hold `offers` (sorted by seat_no) for the admitted customer.
 
     Raises TooManySeats, SeatsTaken (all or nothing).
     """
-    rules = admission.rules
     previous_id = _claim_allowance(tx, admission, hold_id, len(offers))
     previous = _close(tx, previous_id, "replaced", hold_id) if previous_id else None
-    held = Held(
+    held = begin(tx, admission, hold_id, offers)
+    displaced, freed = _take(tx, held, previous, offers)
+    insert_all(tx, [held])
+    record_placed(tx, held, admission, displaced, previous, freed)
+    return held
+
+
+def begin(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
+    rules = admission.rules
+    return Held(
         hold_id,
         rules.id,
         admission.account_id,
@@ -98,8 +115,16 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
         tx.now,
         min(tx.now + seconds(rules.hold_seconds), admission.holds_end_at),
     )
-    displaced, freed = _take(tx, held, previous, offers)
-    tx.fetch(_INSERT_HOLD, **{name: getattr(held, name) for name in Held.__slots__})
+
+
+def record_placed(
+    tx: Tx,
+    held: Held,
+    admission: Admission,
+    displaced: dict[str, str],
+    previous: Held | None = None,
+    freed: Sequence[int] = (),
+) -> None:
     tx.record(
         "hold_placed",
         performance_id=held.performance_id,
@@ -116,10 +141,21 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
         replaced_reason=previous.end_reason if previous else None,
         freed=freed,
     )
-    return held
 
 
-_INSERT_HOLD = Prepared(inserting(_HOLD, {name: name for name in Held.__slots__}))
+def insert_all(tx: Tx, helds: Sequence[Held]) -> None:
+    parameters = {
+        f"{name}_{place}": getattr(held, name)
+        for place, held in enumerate(helds)
+        for name in Held.__slots__
+    }
+    tx.fetch(_insert(len(helds)), **parameters)
+
+
+@cache
+def _insert(quantity: int) -> Prepared:
+    rows = ({name: f"{name}_{place}" for name in Held.__slots__} for place in range(quantity))
+    return Prepared(inserting(_HOLD, *rows))
 
 
 def _claim_allowance(
@@ -138,21 +174,15 @@ def _claim_allowance(
         account_id=admission.account_id,
         hold_id=hold_id,
         seats_held=quantity,
-        bought_max=seats_max - quantity,
+        seats_max=seats_max,
     )
     if row is None:
         raise TooManySeats(seats_max=seats_max)
-    previous: uuid.UUID | None = row[0]
+    previous: uuid.UUID | None = row[1]
     return previous
 
 
-def _claim_statement(dialect: str) -> Any:
-    statement = UPSERT[dialect](_ALLOWANCE).values(
-        performance_id=bindparam("performance_id"),
-        account_id=bindparam("account_id"),
-        hold_id=bindparam("hold_id"),
-        seats_held=bindparam("seats_held"),
-    )
+def claiming(statement: Any) -> Any:
     return statement.on_conflict_do_update(
         index_elements=[_ALLOWANCE.c.performance_id, _ALLOWANCE.c.account_id],
         set_={
@@ -160,11 +190,17 @@ def _claim_statement(dialect: str) -> Any:
             "hold_id": statement.excluded.hold_id,
             "seats_held": statement.excluded.seats_held,
         },
-        where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max"),
-    ).returning(_ALLOWANCE.c.previous_hold_id)
+        where=_ALLOWANCE.c.seats_bought + statement.excluded.seats_held <= bindparam("seats_max"),
+    ).returning(_ALLOWANCE.c.hold_id, _ALLOWANCE.c.previous_hold_id)
 
 
-_CLAIM = Prepared({dialect: _claim_statement(dialect) for dialect in UPSERT})
+CLAIMED = ("performance_id", "account_id", "hold_id", "seats_held")
+_CLAIM = Prepared(
+    {
+        dialect: claiming(upsert(_ALLOWANCE).values({n: bindparam(n) for n in CLAIMED}))
+        for dialect, upsert in UPSERT.items()
+    }
+)
 
 
 def _take(

@@ -70,14 +70,18 @@ _JOURNAL = table_of(JournalEntry)
 
 def write(tx: Tx) -> None:
     """Store `tx.journal` in one INSERT; the kernel calls this after the work and all its locks."""
-    parameters: dict[str, Any] = {"attempt_id": tx.attempt_id, "at": tx.now}
+    parameters: dict[str, Any] = {"at": tx.now}
     for place, entry in enumerate(tx.journal):
-        parameters |= {f"kind_{place}": entry.kind, f"facts_{place}": entry.facts}
+        parameters[f"attempt_id_{place}"] = entry.attempt_id
+        parameters[f"kind_{place}"] = entry.kind
+        parameters[f"facts_{place}"] = entry.facts
     tx.fetch(_insert(len(tx.journal)), **parameters)
 
 
 @cache
 def _insert(quantity: int) -> Prepared:
-    one = {"attempt_id": "attempt_id", "at": "at"}
-    rows = [one | {"kind": f"kind_{n}", "facts": f"facts_{n}"} for n in range(quantity)]
+    rows = [
+        {"at": "at"} | {name: f"{name}_{place}" for name in ("attempt_id", "kind", "facts")}
+        for place in range(quantity)
+    ]
     return Prepared(inserting(_JOURNAL, *rows))

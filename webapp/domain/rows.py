@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Integer,
     String,
@@ -28,7 +29,10 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    column,
+    func,
     literal_column,
+    select,
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -54,7 +58,8 @@ _NOTHING: dict[type, str] = {
 class Change:
     """A statement that changes one row of `table` by its primary key, made once for each database.
 
-    `values` and `where` may name parameters; the key's are named as its columns. `returning` names
+    `values` and `where` may name parameters; the key's are named as its columns, and so are those of
+    `given`, which each row has its own of: they are met as `given_of(column)`. `returning` names
     columns, the key's if it is empty. `missing` is raised for a key that is not there.
     """
 
@@ -63,27 +68,39 @@ class Change:
         table: Table,
         values: Mapping[str, Any],
         *where: ColumnElement[bool],
+        given: Sequence[str] = (),
         returning: Sequence[str] = (),
         missing: type[Refusal] = NotFound,
     ) -> None:
         self._missing = missing
         key = list(table.primary_key.columns)
+        own = [*key, *(table.c[name] for name in given)]
         # A column that the change leaves alone tells the row that was not there.
-        mark = next(c for c in table.c if not c.primary_key and c.name not in values)
+        left = [c for c in table.c if c not in set(own) and c.name not in values]
+        mark = left[0]
         nothing: dict[str, ColumnElement[Any]] = {
             c.name: literal_column(_NOTHING[type(c.type)])
             for c in table.c
-            if c is mark or not (c.nullable or c.primary_key)
+            if c is mark or not (c.nullable or c in set(own))
         }
         returned = [table.c[name] for name in returning] or key
+
+        def changing(statement: Any) -> Any:
+            return statement.on_conflict_do_update(
+                index_elements=key, set_=values, where=and_(true(), *where)
+            ).returning(*returned, mark == nothing[mark.name])
+
+        one = {c.name: bindparam(c.name, type_=c.type) for c in own} | nothing
         self._statement = Prepared(
-            {
-                dialect: upsert(table)
-                .values({c.name: bindparam(c.name) for c in key} | nothing)
-                .on_conflict_do_update(index_elements=key, set_=values, where=and_(true(), *where))
-                .returning(*returned, mark == nothing[mark.name])
-                for dialect, upsert in UPSERT.items()
-            }
+            {dialect: changing(upsert(table).values(one)) for dialect, upsert in UPSERT.items()}
+        )
+        rows = many(*own)
+        self._together = Prepared(
+            changing(
+                postgresql.insert(table).from_select(
+                    [c.name for c in own] + list(nothing), select(*rows.c, *nothing.values())
+                )
+            )
         )
 
     def run(self, tx: Tx, **parameters: Any) -> tuple[Any, ...] | None:
@@ -95,3 +112,25 @@ class Change:
         if is_nothing:
             raise self._missing()
         return tuple(columns)
+
+    def run_together(self, tx: Tx, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Change many rows at once, on PostgreSQL; return the columns of those that fitted.
+
+        Of what each row has its own of, `parameters` has lists.
+        """
+        rows = tx.fetch(self._together, **parameters)
+        if any(row[-1] for row in rows):
+            raise self._missing()
+        return [row[:-1] for row in rows]
+
+
+def many(*columns: Column[Any]) -> Any:
+    """Make rows of lists, one for each column and named as it (PostgreSQL): one statement for any number."""
+    lists = (bindparam(c.name, type_=postgresql.ARRAY(c.type)) for c in columns)
+    named = (column(c.name, c.type) for c in columns)
+    return func.unnest(*lists).table_valued(*named, name="given").render_derived()
+
+
+def given_of(one: Column[Any]) -> ColumnElement[Any]:
+    """What a row was given for a column, beside what is there."""
+    return literal_column(f"excluded.{one.name}", one.type)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Update, and_, bindparam, case, null, or_, 
 
 from webapp.db import Tx
 from webapp.domain.model import Seat, table_of
+from webapp.domain.rows import many
 from webapp.statements import Prepared
 
 _SEAT = table_of(Seat)
@@ -60,6 +61,34 @@ def _take(quantity: int) -> Prepared:
         .values(hold_id=_NEW_HOLD, held_until=_NEW_UNTIL, displaced_hold_id=_SEAT.c.hold_id)
         .returning(*_RETURNED)
     )
+
+
+def take_together(
+    tx: Tx, performance_id: int, wanted: Sequence[tuple[int, uuid.UUID, datetime]]
+) -> list[tuple[int, uuid.UUID | None, uuid.UUID | None]]:
+    """Like `take` for several holds at once, on PostgreSQL: (seat_no, hold, until) of each seat."""
+    seat_nos, hold_ids, untils = zip(*sorted(wanted), strict=True)
+    return tx.fetch(
+        _TAKE_TOGETHER,
+        performance=performance_id,
+        now=tx.now,
+        seat_no=list(seat_nos),
+        hold_id=list(hold_ids),
+        held_until=list(untils),
+    )
+
+
+_GIVEN = many(_SEAT.c.seat_no, _SEAT.c.hold_id, _SEAT.c.held_until)
+_TAKE_TOGETHER = Prepared(
+    update(_SEAT)
+    .where(_OF_PERFORMANCE, _SEAT.c.seat_no == _GIVEN.c.seat_no, _FREE_NOW)
+    .values(
+        hold_id=_GIVEN.c.hold_id,
+        held_until=_GIVEN.c.held_until,
+        displaced_hold_id=_SEAT.c.hold_id,
+    )
+    .returning(*_RETURNED)
+)
 
 
 def swap(

@@ -12,6 +12,7 @@ Who is numbered and admitted, and who loses a turn, is `admission`'s matter; wha
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,7 @@ from webapp.domain import catalogue
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import NotAdmitted, Refusal, SaleClosed, SalePaused, TurnOver
 from webapp.domain.model import Allowance, Hold, Performance, QueueEntry, table_of
-from webapp.domain.rows import Change
+from webapp.domain.rows import Change, given_of
 
 _ENTRY = table_of(QueueEntry)
 
@@ -212,7 +213,7 @@ def _hold_lives(tx: Tx, stay: Stay) -> bool:
 
 def end(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, reason: str) -> bool:
     """End a stay, first of all locks, and free its place at once; return False if it had ended."""
-    return _END.run(tx, id=entry_id, account=account_id, now=tx.now, reason=reason) is not None
+    return _END.run(tx, id=entry_id, account_id=account_id, now=tx.now, reason=reason) is not None
 
 
 def end_paid(tx: Tx, admitted: Pass) -> bool:
@@ -221,14 +222,14 @@ def end_paid(tx: Tx, admitted: Pass) -> bool:
     Its place is free at once. It stays on the lists until the usher's next round: taking it off writes to
     every index of the table, and this way a payment's update touches none of them (`test_plans`).
     """
-    who = {"id": admitted.entry_id, "account": admitted.account_id}
+    who = {"id": admitted.entry_id, "account_id": admitted.account_id}
     ended = _END_PAID.run(tx, **who, now=tx.now)
     if ended is not None:
-        _note_place(tx, admitted, ended[0])
+        note_place(tx, admitted, ended[0])
     return ended is not None
 
 
-def _note_place(tx: Tx, admitted: Pass, first_used_from: str | None) -> None:
+def note_place(tx: Tx, admitted: Pass, first_used_from: str | None) -> None:
     """Write down that an access is used from elsewhere than it was used first."""
     if admitted.used_from not in (None, first_used_from):
         tx.record(
@@ -239,7 +240,7 @@ def _note_place(tx: Tx, admitted: Pass, first_used_from: str | None) -> None:
         )
 
 
-_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.ended_at.is_(None))
+_GOES_ON = (_ENTRY.c.account_id == given_of(_ENTRY.c.account_id), _ENTRY.c.ended_at.is_(None))
 _END = Change(
     _ENTRY,
     {
@@ -248,12 +249,14 @@ _END = Change(
         "retired_at": bindparam("now"),
     },
     *_GOES_ON,
+    given=["account_id"],
     missing=NotAdmitted,
 )
 _END_PAID = Change(
     _ENTRY,
     {"ended_at": bindparam("now"), "end_reason": "paid"},
     *_GOES_ON,
+    given=["account_id"],
     returning=["used_from"],
     missing=NotAdmitted,
 )
@@ -274,7 +277,6 @@ _SALE_GOES_ON = select(Performance.id).where(
     Performance.sales_close_at > bindparam("now"),
     Performance.paused_at.is_(None),
 )
-_PLACE = bindparam("place", type_=_ENTRY.c.used_from.type)
 _ENTER = Change(
     _ENTRY,
     {
@@ -284,13 +286,14 @@ _ENTER = Change(
             else_=_FIRST_END,
         ),
         "seen_at": bindparam("now"),
-        "used_from": func.coalesce(_ENTRY.c.used_from, _PLACE),
+        "used_from": func.coalesce(_ENTRY.c.used_from, given_of(_ENTRY.c.used_from)),
     },
     *_GOES_ON,
     _ENTRY.c.performance_id == bindparam("performance"),
     _ENTRY.c.access_expires_at > bindparam("now"),
     _SALE_GOES_ON.exists(),
-    returning=["holds_end_at", "used_from"],
+    given=["account_id", "used_from"],
+    returning=["id", "holds_end_at", "used_from"],
     missing=NotAdmitted,
 )
 
@@ -306,17 +309,41 @@ def enter(tx: Tx, admitted: Pass, rules: Rules) -> Admission:
     row = _ENTER.run(
         tx,
         id=admitted.entry_id,
-        account=admitted.account_id,
+        account_id=admitted.account_id,
+        used_from=admitted.used_from,
         performance=admitted.performance_id,
         now=tx.now,
         first_end=tx.now + seconds(rules.hold_seconds),
-        place=admitted.used_from,
     )
     if row is None:
         raise _why_not_entered(tx, admitted)
-    holds_end_at, first_used_from = row
-    _note_place(tx, admitted, first_used_from)
+    _, holds_end_at, first_used_from = row
+    note_place(tx, admitted, first_used_from)
     return Admission(admitted.entry_id, admitted.account_id, holds_end_at, rules)
+
+
+def enter_together(
+    tx: Tx, passes: Sequence[Pass], rules: Rules
+) -> dict[uuid.UUID, tuple[Admission, str | None]]:
+    """Do `enter` for several customers of one sale, on PostgreSQL, without recording anything.
+
+    Returns, by stay, the permission of those who may, and from where their access was used first.
+    """
+    ordered = sorted(passes, key=lambda admitted: admitted.entry_id)
+    rows = _ENTER.run_together(
+        tx,
+        id=[admitted.entry_id for admitted in ordered],
+        account_id=[admitted.account_id for admitted in ordered],
+        used_from=[admitted.used_from for admitted in ordered],
+        performance=rules.id,
+        now=tx.now,
+        first_end=tx.now + seconds(rules.hold_seconds),
+    )
+    of = {admitted.entry_id: admitted.account_id for admitted in passes}
+    return {
+        entry_id: (Admission(entry_id, of[entry_id], holds_end_at, rules), first_used_from)
+        for entry_id, holds_end_at, first_used_from in rows
+    }
 
 
 def _why_not_entered(tx: Tx, admitted: Pass) -> Refusal:
@@ -332,7 +359,7 @@ def see(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, after_seconds: float
     At most once in `after_seconds`: what is written down for every request would cost as much as one.
     """
     known = tx.now - seconds(after_seconds)
-    return _SEE.run(tx, id=entry_id, account=account_id, now=tx.now, known=known) is not None
+    return _SEE.run(tx, id=entry_id, account_id=account_id, now=tx.now, known=known) is not None
 
 
 _SEE = Change(
@@ -341,5 +368,6 @@ _SEE = Change(
     *_GOES_ON,
     _ENTRY.c.admitted_at.is_not(None),
     or_(_ENTRY.c.seen_at.is_(None), _ENTRY.c.seen_at <= bindparam("known")),
+    given=["account_id"],
     missing=NotAdmitted,
 )

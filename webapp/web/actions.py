@@ -24,6 +24,7 @@ from webapp.domain.errors import (
 from webapp.domain.holds import Held, Offer
 from webapp.domain.idempotency import Answer
 from webapp.domain.seatmap import Place, Seatmap
+from webapp.domain.together import Wanted
 from webapp.domain.waiting_room import Arrival, Pass, Stay
 from webapp.web import choosing, shapes
 from webapp.web.choosing import Wish
@@ -101,8 +102,7 @@ def place_hold(house: House, admitted: Pass, wish: Wish) -> Placed:
     """Hold what the customer wishes; raise the refusals of `holds.place` and of choosing."""
 
     def decide(rules: Rules, offers: Sequence[Offer], together: str) -> Placed:
-        held = house.db.transact(_enter_and_place, admitted, rules, new_id(), offers)
-        return Placed(held, together)
+        return Placed(house.holds.place(rules, Wanted(admitted, new_id(), offers)), together)
 
     with house.turns.turn(admitted.account_id):
         return _place(house, admitted, wish, decide)
@@ -118,7 +118,7 @@ def place_hold_once(
         hold_id = new_id()
 
         def work(tx: Tx) -> Answer:
-            held = _enter_and_place(tx, admitted, rules, hold_id, offers)
+            held = holds.enter_and_place(tx, admitted, rules, hold_id, offers)
             return Answer(201, shapes.jsonable(shapes.placed_hold(held, hall, together)))
 
         return keyed(house, request, work)
@@ -149,12 +149,6 @@ def _refuse_single_seats(house: House, sale: Sale, places: Sequence[Place]) -> N
     alone = seatmap.single_seats_left(house.seatmap_of(sale), states, places)
     if alone:
         raise LeavesSingleSeat(seats=[place.label for place in alone])
-
-
-def _enter_and_place(
-    tx: Tx, admitted: Pass, rules: Rules, hold_id: uuid.UUID, offers: Sequence[Offer]
-) -> Held:
-    return holds.place(tx, waiting_room.enter(tx, admitted, rules), hold_id, offers)
 
 
 def release_hold(

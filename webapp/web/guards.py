@@ -94,7 +94,7 @@ def get_person(find: Find | None = None) -> Person:
 
 
 def _find_session(digest: bytes) -> tuple[Person, str] | None:
-    return house().db.lookup(accounts.find_session, digest)
+    return house().sessions.find(digest)
 
 
 def session_token() -> str | None:

@@ -13,7 +13,7 @@ from flask import current_app
 
 from webapp.config import Config
 from webapp.db import Database
-from webapp.domain import accounts, catalogue, outlook, seatmap
+from webapp.domain import catalogue, outlook, seatmap
 from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Sale
 from webapp.domain.outlook import Room
@@ -21,6 +21,7 @@ from webapp.domain.seatmap import Seatmap
 from webapp.web import map_shapes, seat_shapes, shapes
 from webapp.web.attempts import Attempts
 from webapp.web.challenges import Challenge, ProofOfWork
+from webapp.web.crowd import Holds, Sessions
 from webapp.web.health import Meter
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
@@ -69,6 +70,8 @@ class House:
         self.rng = random.SystemRandom()
         self.attempts = Attempts()
         self.turns = Turns(config.transaction_seconds)
+        self.sessions = Sessions(db, config.transaction_seconds)
+        self.holds = Holds(db, config.transaction_seconds)
         self.pacing = Pacing()
         self.throttle = Throttle(db, config.secret_key)
         self.health = Meter(db)
@@ -102,7 +105,7 @@ class House:
         # do as well, so an old answer opens nothing, and polling stays without a query.
         self.bearers: Snapshots[bytes, tuple[Person, str] | None] = Snapshots(
             "bearer",
-            lambda key: db.lookup(accounts.find_session, key),
+            self.sessions.find,
             BEARERS_KEPT_SECONDS,
             BEARERS_KEPT,
         )
