@@ -10,11 +10,24 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, bindparam, case, null, or_, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    update,
+)
+from sqlalchemy.sql.expression import Grouping
 
 from webapp.db import Tx
 from webapp.domain.model import Seat, table_of
-from webapp.domain.rows import many
 from webapp.statements import Prepared
 
 _SEAT = table_of(Seat)
@@ -78,13 +91,21 @@ def take_together(
     )
 
 
-_GIVEN = many(_SEAT.c.seat_no, _SEAT.c.hold_id, _SEAT.c.held_until)
+def _of_each(column: Column[Any]) -> ColumnElement[Any]:
+    """Pick from a list what its place in the list of seat numbers says."""
+    values = bindparam(column.name, type_=ARRAY(column.type))
+    return Grouping(values)[_PLACE]
+
+
+# By the same key as `_take`. A join with the list was planned as a walk over the whole hall.
+_SEAT_NOS = bindparam("seat_no", type_=ARRAY(_SEAT.c.seat_no.type))
+_PLACE = func.array_position(_SEAT_NOS, _SEAT.c.seat_no)
 _TAKE_TOGETHER = Prepared(
     update(_SEAT)
-    .where(_OF_PERFORMANCE, _SEAT.c.seat_no == _GIVEN.c.seat_no, _FREE_NOW)
+    .where(_OF_PERFORMANCE, _SEAT.c.seat_no == any_(_SEAT_NOS), _FREE_NOW)
     .values(
-        hold_id=_GIVEN.c.hold_id,
-        held_until=_GIVEN.c.held_until,
+        hold_id=_of_each(_SEAT.c.hold_id),
+        held_until=_of_each(_SEAT.c.held_until),
         displaced_hold_id=_SEAT.c.hold_id,
     )
     .returning(*_RETURNED)
