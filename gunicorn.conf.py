@@ -29,7 +29,7 @@ bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 # would only wait for each other: fewer connections beat more retries.
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "6"))
+threads = int(os.environ.get("WEB_THREADS", "12"))
 
 # False on purpose. Preloading would save memory, and would hand every worker the same open
 # database connections, locks and random numbers; a post_fork hook would have to undo each of

@@ -311,6 +311,7 @@ CATCHES_WIDELY = {
     "webapp/web/health.py:SQLAlchemyError": "a report of health is dropped, not the process",
     "webapp/commands/speaking.py:OperationalError": "a command says what the database said, and fails",
     "webapp/commands/speaking.py:ProgrammingError": "the same: the tables are not there",
+    "webapp/web/groups.py:BaseException": "raised again in each request that it was worked for",
     "jobs/__main__.py:Exception": "outside of any transaction: logged, and tried at the next tick",
 }
 

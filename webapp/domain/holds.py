@@ -95,14 +95,15 @@ def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Off
     """
     previous_id = _claim_allowance(tx, admission, hold_id, len(offers))
     previous = _close(tx, previous_id, "replaced", hold_id) if previous_id else None
-    held = begin(tx, admission, hold_id, offers)
+    held = make_held(tx, admission, hold_id, offers)
     displaced, freed = _take(tx, held, previous, offers)
     insert_all(tx, [held])
     record_placed(tx, held, admission, displaced, previous, freed)
     return held
 
 
-def begin(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
+def make_held(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:
+    """Say what a hold that is placed now will be."""
     rules = admission.rules
     return Held(
         hold_id,
@@ -125,6 +126,7 @@ def record_placed(
     previous: Held | None = None,
     freed: Sequence[int] = (),
 ) -> None:
+    """Write a hold that was placed into the journal."""
     tx.record(
         "hold_placed",
         performance_id=held.performance_id,
@@ -144,6 +146,7 @@ def record_placed(
 
 
 def insert_all(tx: Tx, helds: Sequence[Held]) -> None:
+    """Store new holds in one statement."""
     parameters = {
         f"{name}_{place}": getattr(held, name)
         for place, held in enumerate(helds)
@@ -183,6 +186,7 @@ def _claim_allowance(
 
 
 def claiming(statement: Any) -> Any:
+    """Complete an INSERT of allowances to the upsert that keeps the limit, whoever's and however many."""
     return statement.on_conflict_do_update(
         index_elements=[_ALLOWANCE.c.performance_id, _ALLOWANCE.c.account_id],
         set_={

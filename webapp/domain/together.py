@@ -65,7 +65,8 @@ def place_together(tx: Tx, rules: Rules, group: Sequence[Wanted]) -> list[Held]:
         & claimed,
     )
     helds = [
-        holds.begin(tx, entered[one.admitted.entry_id][0], one.hold_id, one.offers) for one in group
+        holds.make_held(tx, entered[one.admitted.entry_id][0], one.hold_id, one.offers)
+        for one in group
     ]
     wanted = [(seat_no, held.id, held.expires_at) for held in helds for seat_no in held.seat_nos]
     displaced: dict[uuid.UUID | None, dict[int, uuid.UUID | None]] = {held.id: {} for held in helds}

@@ -77,6 +77,9 @@ class House:
         self.health = Meter(db)
         self._versions: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._versions_lock = threading.Lock()
+        self._keep_snapshots(db)
+
+    def _keep_snapshots(self, db: Database) -> None:
         self.sales: Snapshots[int, Sale] = Snapshots(
             "sale", lambda key: db.read(catalogue.get_sale, key), STALE_MAX_SECONDS
         )
