@@ -6,8 +6,7 @@ This module hides which database is below and how its transactions fail. Promise
    and commits, all inside the retried block: a third of serialization failures surface at COMMIT.
 2. Every attempt has a fresh connection state, a fresh `tx.now` and an empty journal. `work` may run
    any number of times; it takes effect once or not at all.
-3. What failed is decided by SQLSTATE (SQLite: error name) and constraint name, never by message text
-   beyond SQLite's column lists.
+3. What failed is what `troubles` says: SQLSTATE and constraint names, never a message's prose.
 4. It gives up with `Busy` after `ATTEMPTS_MAX` tries or at the deadline, and never hangs.
 5. A COMMIT whose answer was lost is settled by its witness (the journal row, whose id was chosen before
    the attempt): committed, never happened, or `OutcomeUnknown`. It is never guessed.
@@ -22,27 +21,23 @@ No other module begins, commits, rolls back or retries (law 1).
 import logging
 import random
 import secrets
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, TypeVarTuple, cast
 
-import psycopg
-from prometheus_client import Counter
-from sqlalchemy import Connection, Engine, MetaData, UniqueConstraint, event
+from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.engine import CursorResult, ExceptionContext
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Executable
 
+from webapp import troubles
 from webapp.clock import Clock
-from webapp.engines import Turnstile, prepare_postgresql, prepare_sqlite
+from webapp.engines import Turnstile, ask_time, prepare_postgresql, prepare_sqlite
 from webapp.statements import Prepared, Rows
 
 log = logging.getLogger("jari.db")
@@ -55,15 +50,6 @@ JITTER_FIRST_SECONDS = 0.005
 JITTER_MAX_SECONDS = 0.2
 WITNESS_LOCK_TIMEOUT = "2s"
 
-RETRIES = Counter(
-    "jari_transaction_retries_total",
-    "Transactions run again, by the SQLSTATE that made it necessary.",
-    ["sqlstate", "function", "attempt"],
-)
-UNKNOWN_COMMITS = Counter(
-    "jari_unknown_commits_total", "COMMITs whose answer was lost, by how they ended.", ["outcome"]
-)
-BUSY = Counter("jari_busy_total", "Transactions given up as busy.", ["function"])
 # How often this thread has run a transaction again, since somebody set it to 0.
 TRIED_AGAIN: ContextVar[int] = ContextVar("jari_tried_again", default=0)
 
@@ -132,11 +118,10 @@ class Tx:
             self._cursor = driver.cursor()
         try:
             return prepared.run(self.connection, self._cursor, parameters)
-        except _DRIVER_ERRORS as error:
+        except troubles.DRIVER_ERRORS as error:
             self.failed = True
-            if self.connection.dialect.is_disconnect(
-                cast(Any, error), driver.dbapi_connection, None
-            ):
+            dialect = self.connection.dialect
+            if dialect.is_disconnect(cast(Any, error), driver.dbapi_connection, None):
                 self.connection.invalidate(error)
             raise
 
@@ -160,52 +145,6 @@ class Tx:
     def next_one(self) -> None:
         """Record what follows as if it were a transaction of its own."""
         self._own_id = new_id()
-
-
-# -- what went wrong ----------------------------------------------------------------------------
-
-_KINDS = {
-    "40001": "conflict",
-    "40P01": "conflict",
-    "55P03": "conflict",
-    "SQLITE_BUSY": "conflict",
-    "SQLITE_BUSY_SNAPSHOT": "conflict",
-    "SQLITE_LOCKED": "conflict",
-    "57014": "overload",  # statement_timeout
-    "53300": "overload",  # too many connections
-    "53100": "overload",  # the disk is full, or (53200) the memory: nothing is stored, and it may pass
-    "53200": "overload",
-    "SQLITE_FULL": "overload",
-    "57P01": "lost",
-    "57P02": "lost",
-    "57P03": "lost",
-    "25P03": "lost",  # idle in transaction for too long
-}
-_DRIVER_ERRORS = (psycopg.Error, sqlite3.Error)
-_DATABASE_ERRORS = (DBAPIError, *_DRIVER_ERRORS, PoolTimeout)
-
-
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """What a database error means for the attempt it ended."""
-
-    kind: str  # conflict, lost, unique, overload, bug
-    code: str  # SQLSTATE or SQLite's error name; the constraint's name for unique
-
-
-def _unique_names(metadata: MetaData) -> dict[str, str]:
-    """Map SQLite's "table.column, table.column" to the constraint's name."""
-    names: dict[str, str] = {}
-    for table in metadata.tables.values():
-        unique: list[Any] = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
-        unique += [index for index in table.indexes if index.unique]
-        unique.append(table.primary_key)
-        for constraint in unique:
-            columns = ", ".join(f"{table.name}.{column.name}" for column in constraint.columns)
-            if columns in names:
-                raise RuntimeError(f"two unique constraints share {columns}")
-            names[columns] = str(constraint.name)
-    return names
 
 
 class Database:
@@ -246,7 +185,7 @@ class Database:
         self._again = again
         self._budget = budget_seconds
         self._rehearse = rehearse
-        self._unique_names = _unique_names(metadata)
+        self._trouble = troubles.Troubles(metadata).of
         self._turnstile = Turnstile() if self.is_sqlite else None
         self._running: ContextVar[Tx | None] = ContextVar("jari_tx", default=None)
         event.listen(writer, "handle_error", self._note_error)
@@ -301,7 +240,7 @@ class Database:
             lost: Exception | None = None
             try:
                 tx.connection.commit()
-            except _DATABASE_ERRORS as error:
+            except troubles.DATABASE_ERRORS as error:
                 if self._trouble(error).kind == "conflict":
                     # SQLAlchemy takes a failed COMMIT for the end of the transaction. SQLite's goes
                     # on, and would go back to the pool open, with the writer's lock.
@@ -321,8 +260,7 @@ class Database:
         return self._turnstile.turn(deadline - time.monotonic())
 
     def _note_error(self, _: ExceptionContext) -> None:
-        running = self._running.get()
-        if running is not None:
+        if running := self._running.get():
             running.failed = True
 
     @contextmanager
@@ -368,19 +306,19 @@ class Database:
                 return attempt(deadline)
             except _NeverHappened:
                 code = "commit_lost"
-            except _DATABASE_ERRORS as error:
+            except troubles.DATABASE_ERRORS as error:
                 code = self._verdict(self._trouble(error), error, name, divert)
-            RETRIES.labels(code, name, str(number)).inc()
+            troubles.RETRIES.labels(code, name, str(number)).inc()
             TRIED_AGAIN.set(TRIED_AGAIN.get() + 1)
             pause = random.uniform(0, min(JITTER_FIRST_SECONDS * 2**number, JITTER_MAX_SECONDS))
             if number == ATTEMPTS_MAX or time.monotonic() + pause > deadline:
                 break
             time.sleep(pause)
-        BUSY.labels(name).inc()
+        troubles.BUSY.labels(name).inc()
         raise Busy(name)
 
     def _verdict(
-        self, trouble: _Trouble, error: Exception, name: str, divert: Callable[[str], bool]
+        self, trouble: troubles.Trouble, error: Exception, name: str, divert: Callable[[str], bool]
     ) -> str:
         """Return the code to count when the attempt is to be made again; raise otherwise."""
         if trouble.kind in ("conflict", "lost"):
@@ -391,26 +329,9 @@ class Database:
             if refusal := self._refusals.get(trouble.code):
                 raise refusal() from error
         if trouble.kind == "overload":
-            BUSY.labels(name).inc()
+            troubles.BUSY.labels(name).inc()
             raise Busy(name) from error
         raise error
-
-    def _trouble(self, error: Exception) -> _Trouble:
-        """Decide what a database error means, by SQLSTATE, SQLite's error name or the pool."""
-        if isinstance(error, PoolTimeout):
-            return _Trouble("overload", "pool")
-        cause: Any = error.orig if isinstance(error, DBAPIError) else error
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
-        if code == "23505":
-            return _Trouble("unique", cause.diag.constraint_name or "")
-        if code in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"):
-            columns = str(cause).partition(": ")[2]
-            return _Trouble("unique", self._unique_names.get(columns, columns))
-        invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-        no_answer = not code and isinstance(cause, psycopg.OperationalError)
-        if invalidated or no_answer or code.startswith("08"):
-            return _Trouble("lost", code or "connection")
-        return _Trouble(_KINDS.get(code, "bug"), code)
 
     # -- an unknown COMMIT
 
@@ -428,10 +349,10 @@ class Database:
         while time.monotonic() < deadline:
             try:
                 self._probe(tx, deadline)
-            except _DATABASE_ERRORS as error:
+            except troubles.DATABASE_ERRORS as error:
                 trouble = self._trouble(error)
-                if trouble == _Trouble("unique", "uq_journal_entry_attempt"):
-                    UNKNOWN_COMMITS.labels("committed").inc()
+                if trouble == troubles.Trouble("unique", "uq_journal_entry_attempt"):
+                    troubles.UNKNOWN_COMMITS.labels("committed").inc()
                     return
                 if trouble.code in ("55P03", "57014"):
                     break
@@ -440,9 +361,9 @@ class Database:
                 time.sleep(pause)
                 pause = min(pause * 2, JITTER_MAX_SECONDS)
             else:
-                UNKNOWN_COMMITS.labels("never_happened").inc()
+                troubles.UNKNOWN_COMMITS.labels("never_happened").inc()
                 raise _NeverHappened from lost
-        UNKNOWN_COMMITS.labels("in_doubt").inc()
+        troubles.UNKNOWN_COMMITS.labels("in_doubt").inc()
         raise OutcomeUnknown from lost
 
     def _probe(self, tx: Tx, deadline: float) -> None:
@@ -466,14 +387,7 @@ class Database:
 
     def _ask_time(self) -> datetime:
         with self._single.connect() as connection:
-            if self.is_sqlite:
-                text = connection.exec_driver_sql(
-                    "SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')"
-                ).scalar()
-                return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
-            answer = connection.exec_driver_sql("SELECT clock_timestamp()").scalar()
-            assert isinstance(answer, datetime)
-            return answer
+            return ask_time(connection)
 
 
 class _NeverHappened(Exception):

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,16 @@ def prepare_sqlite(engine: Engine, *, writes: bool) -> None:
             _begin_writing(connection)
         else:
             connection.exec_driver_sql("BEGIN")
+
+
+def ask_time(connection: Connection) -> datetime:
+    """Ask the database what time it is, in UTC."""
+    if connection.dialect.name == "sqlite":
+        text = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')").scalar()
+        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
+    answer = connection.exec_driver_sql("SELECT clock_timestamp()").scalar()
+    assert isinstance(answer, datetime)
+    return answer
 
 
 def _begin_writing(connection: Connection) -> None:

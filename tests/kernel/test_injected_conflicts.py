@@ -9,7 +9,8 @@ import pytest
 from tests.faults import CONFLICTS, LOST, Faults
 from tests.kernel.counted import Rise
 from tests.kernel.operations import OPERATIONS, Stage
-from webapp.db import ATTEMPTS_MAX, RETRIES, Busy, Database
+from webapp.db import ATTEMPTS_MAX, Busy, Database
+from webapp.troubles import RETRIES
 
 
 def codes_for(db: Database, number: int) -> list[str]:

@@ -14,9 +14,10 @@ from tests.conftest import config_for, dispose
 from tests.faults import Faults
 from tests.kernel.counted import Rise
 from webapp import create_app, engines
-from webapp.db import RETRIES, Busy, Database, Tx
+from webapp.db import Busy, Database, Tx
 from webapp.domain.model import Venue
 from webapp.engines import Turnstile
+from webapp.troubles import RETRIES
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -18,10 +18,11 @@ from tests.conftest import config_for, dispose
 from tests.faults import LOST, Faults
 from tests.kernel.counted import Rise
 from webapp import create_app
-from webapp.db import RETRIES, Busy, Database, Tx
+from webapp.db import Busy, Database, Tx
 from webapp.domain import seatmap
 from webapp.domain.errors import InsufficientFunds, Refusal, SeatsTaken
 from webapp.domain.model import Wallet
+from webapp.troubles import RETRIES
 
 MEET_SECONDS = 0.5
 

@@ -18,13 +18,14 @@ from tests.conftest import config_for, dispose
 from tests.faults import CONFLICTS, Faults
 from tests.kernel.counted import Rise
 from webapp import create_app
-from webapp.db import ATTEMPTS_MAX, BUSY, RETRIES, Busy, Database, Entry, Tx, new_id
+from webapp.db import ATTEMPTS_MAX, Busy, Database, Entry, Tx, new_id
 from webapp.domain import accounts, bookings, seatmap, waiting_room, wallet
 from webapp.domain.accounts import NewAccount
 from webapp.domain.bookings import Payment
 from webapp.domain.errors import EmailTaken, InsufficientFunds, SeatsTaken
 from webapp.domain.model import JournalEntry, Ticket, Venue
 from webapp.domain.waiting_room import Arrival
+from webapp.troubles import BUSY, RETRIES
 
 
 def add_venue(tx: Tx, name: str = "A hall") -> str:

@@ -19,10 +19,11 @@ from tests.faults import Faults, sqlite_error
 from tests.kernel.counted import Rise
 from tests.postgres import Postgres
 from webapp import create_app, engines
-from webapp.db import UNKNOWN_COMMITS, Busy, Database, OutcomeUnknown, Tx, new_id
+from webapp.db import Busy, Database, OutcomeUnknown, Tx, new_id
 from webapp.domain import idempotency, wallet
 from webapp.domain.idempotency import Answer
 from webapp.domain.model import Booking, RateLimit, Venue
+from webapp.troubles import UNKNOWN_COMMITS
 from webapp.web import actions
 
 

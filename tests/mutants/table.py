@@ -63,30 +63,6 @@ MUTANTS = [
         "webapp/db.py",
         KERNEL,
         (
-            "the retry of a serialization failure",
-            '    "40001": "conflict",\n',
-            '    "40001": "bug",\n',
-            f"{CONFLICT_ANYWHERE} -k postgresql",
-        ),
-        (
-            "the retry of a deadlock",
-            '    "40P01": "conflict",\n',
-            '    "40P01": "bug",\n',
-            f"{REAL}::test_a_deadlock_is_broken_and_both_are_done",
-        ),
-        (
-            "the retry of a terminated backend",
-            '    "57P01": "lost",\n',
-            '    "57P01": "bug",\n',
-            f"{REAL}::test_a_connection_lost_at_any_statement_of_a_hold_is_a_retry",
-        ),
-        (
-            "the retry of SQLite's busy writer",
-            '    "SQLITE_BUSY": "conflict",\n',
-            '    "SQLITE_BUSY": "bug",\n',
-            f"{CONFLICT_ANYWHERE} -k sqlite",
-        ),
-        (
             "a conflict at COMMIT is a conflict, not a doubt",
             'if self._trouble(error).kind == "conflict":',
             "if False:",
@@ -95,9 +71,9 @@ MUTANTS = [
         (
             "the commit inside the retried block",
             "            try:\n                tx.connection.commit()\n"
-            "            except _DATABASE_ERRORS as error:",
+            "            except troubles.DATABASE_ERRORS as error:",
             "            try:\n                tx.connection.commit()\n"
-            "            except _DATABASE_ERRORS as error:\n"
+            "            except troubles.DATABASE_ERRORS as error:\n"
             "                raise RuntimeError from error",
             f"{HOUSE}::test_law_1_the_commit_is_inside_the_retried_block",
         ),
@@ -174,6 +150,34 @@ MUTANTS = [
             "            result = self._run(tx, work, args)\n            self._tell(tx.journal)\n"
             "            lost: Exception",
             "test_subscribers_hear_after_the_commit_and_only_of_what_is_stored",
+        ),
+    ),
+    *_of(
+        "webapp/troubles.py",
+        KERNEL,
+        (
+            "the retry of a serialization failure",
+            '    "40001": "conflict",\n',
+            '    "40001": "bug",\n',
+            f"{CONFLICT_ANYWHERE} -k postgresql",
+        ),
+        (
+            "the retry of a deadlock",
+            '    "40P01": "conflict",\n',
+            '    "40P01": "bug",\n',
+            f"{REAL}::test_a_deadlock_is_broken_and_both_are_done",
+        ),
+        (
+            "the retry of a terminated backend",
+            '    "57P01": "lost",\n',
+            '    "57P01": "bug",\n',
+            f"{REAL}::test_a_connection_lost_at_any_statement_of_a_hold_is_a_retry",
+        ),
+        (
+            "the retry of SQLite's busy writer",
+            '    "SQLITE_BUSY": "conflict",\n',
+            '    "SQLITE_BUSY": "bug",\n',
+            f"{CONFLICT_ANYWHERE} -k sqlite",
         ),
         (
             "a full disk is no bug",

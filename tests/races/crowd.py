@@ -25,8 +25,9 @@ from typing import Any, Self
 
 from tests.conftest import AdvancingClock, config_for, dispose
 from webapp import create_app
-from webapp.db import RETRIES, Busy, OutcomeUnknown, Tx
+from webapp.db import Busy, OutcomeUnknown, Tx
 from webapp.domain.errors import Refusal
+from webapp.troubles import RETRIES
 from webapp.web.house import House
 
 PATIENCE_SECONDS = 120.0  # a crowd that takes longer hangs
