@@ -19,8 +19,11 @@ from webapp import create_app, logs
 from webapp.config import Config
 from webapp.db import Busy, Database, OutcomeUnknown
 from webapp.domain import leases
+from webapp.metrics import RetryTeller
 
 log = logging.getLogger("jari.jobs")
+
+TELL_SECONDS = 2.0
 
 RUNS = Counter("jari_job_runs_total", "Runs of a job, by how they ended.", ["job", "outcome"])
 SECONDS = Histogram("jari_job_seconds", "How long a run took.", ["job"])
@@ -78,11 +81,14 @@ def schedule(db: Database, stop: threading.Event) -> None:
     runners = [Runner(db, job) for job in JOBS]
     for job, runner in zip(JOBS, runners, strict=True):
         scheduler.add_job(runner.run, "interval", seconds=job.interval_seconds, id=job.name)
+    teller = RetryTeller(db)
+    scheduler.add_job(teller.tell_or_wait, "interval", seconds=TELL_SECONDS, id="retries")
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=True)
     for runner in runners:
         runner.stop()
+    teller.tell_or_wait()
 
 
 def main(arguments: list[str]) -> int:

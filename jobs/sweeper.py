@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 
 from webapp.db import Database, Tx
-from webapp.domain import accounts, holds, idempotency, leases
+from webapp.domain import accounts, holds, idempotency, leases, retries
 
 FOUND_MAX = 2_000
 BATCH = 20
@@ -32,14 +32,23 @@ def run(db: Database, fence: int) -> int:
 
 
 def _tidy(db: Database, fence: int) -> None:
-    """Forget attempts of long ago. They are in no order of time, so they are looked for rarely."""
+    """Forget attempts and retries of long ago.
+
+    Attempts are in no order of time, so they are looked for rarely.
+    """
     if keys := db.read(accounts.find_stale_attempts, FOUND_MAX):
         db.transact(_forget_attempts, fence, keys)
+    db.transact(_forget_retries, fence)
 
 
 def _forget_attempts(tx: Tx, fence: int, keys: Sequence[str]) -> int:
     leases.confirm(tx, "sweeper", fence)
     return accounts.forget_stale_attempts(tx, keys)
+
+
+def _forget_retries(tx: Tx, fence: int) -> int:
+    leases.confirm(tx, "sweeper", fence)
+    return retries.forget(tx)
 
 
 def _expire(tx: Tx, fence: int, hold_ids: Sequence[uuid.UUID]) -> int:

@@ -308,6 +308,7 @@ DATABASE_ERRORS = {
 CATCHES_WIDELY = {
     "webapp/web/operations.py:SQLAlchemyError": "/readyz: whatever it is, this process is not ready",
     "webapp/web/health.py:SQLAlchemyError": "a report of health is dropped, not the process",
+    "webapp/metrics.py:SQLAlchemyError": "what was counted is told the next time, and logged",
     "webapp/commands/speaking.py:OperationalError": "a command says what the database said, and fails",
     "webapp/commands/speaking.py:ProgrammingError": "the same: the tables are not there",
     "webapp/web/groups.py:BaseException": "raised again in each request that it was worked for",

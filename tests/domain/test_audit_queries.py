@@ -148,4 +148,4 @@ def test_every_reference_has_a_foreign_key_or_is_checked() -> None:
 
 
 # The transaction's own name, and a process's.
-NO_REFERENCE = {"journal_entry.attempt_id", "process_health.process_id"}
+NO_REFERENCE = {"journal_entry.attempt_id", "process_health.process_id", "retry_count.process_id"}

@@ -10,7 +10,7 @@ from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.faults import Faults
 from webapp.db import Database, new_id
-from webapp.domain import accounts, holds, idempotency, leases, seatmap, wallet
+from webapp.domain import accounts, holds, idempotency, leases, retries, seatmap, wallet
 from webapp.domain.idempotency import KEPT_SECONDS, Answer, Request
 from webapp.domain.leases import LeaseLost
 from webapp.domain.model import (
@@ -190,3 +190,15 @@ def test_attempts_of_long_ago_are_forgotten_and_no_others(
     sweeper.run(db, lead(db))
     keys = select(RateLimit.key).order_by(RateLimit.key)
     assert db.read(lambda tx: tx.execute(keys).scalars().all()) == ["again", "new"]
+
+
+def test_retries_of_long_ago_are_forgotten_and_no_others(
+    db: Database, clock: AdvancingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "TIDY_SHARE", 1.0)
+    cause = ("40001", "place", 1)
+    db.transact(retries.tell, new_id(), clock.now(), {cause: 3})
+    clock.advance(retries.KEPT_SECONDS + 1)
+    db.transact(retries.tell, new_id(), clock.now(), {cause: 5})
+    sweeper.run(db, lead(db))
+    assert [one.times for one in db.read(retries.lately, 10 * retries.KEPT_SECONDS)] == [5]

@@ -1,6 +1,6 @@
-"""Who waits for whom in the database, how many transactions it undoes, and which seats everybody wants."""
+"""Who waits for whom in the database, what had to be run again, and which seats everybody wants."""
 
-import time
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -8,11 +8,12 @@ from flask.cli import with_appcontext
 from sqlalchemy import text
 
 from webapp.commands.speaking import Operation, say
-from webapp.db import Database, Tx
-from webapp.domain import watching
+from webapp.db import Tx
+from webapp.domain import retries, watching
 from webapp.web.house import house
 
 SEATS_SHOWN = 10
+CAUSES_SHOWN = 20
 
 _BLOCKED = text(
     """
@@ -28,48 +29,38 @@ _BLOCKED = text(
     ORDER BY seconds DESC
     """
 )
-_DONE = text(
-    "SELECT xact_commit, xact_rollback, deadlocks FROM pg_stat_database"
-    " WHERE datname = current_database()"
-)
 
 
 @click.command(cls=Operation)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.1, 600),
-    default=3.0,
-    show_default=True,
-    help="How long to count commits, rollbacks and deadlocks.",
-)
 @click.option(
     "--minutes",
     type=click.IntRange(1, 1_440),
     default=5,
     show_default=True,
-    help="How far to look back for the busiest seats.",
+    help="How far to look back for conflicts and the busiest seats.",
 )
 @with_appcontext
-def locks(seconds: float, minutes: int) -> None:
+def locks(minutes: int) -> None:
     """Show blocked and blocking sessions, conflicts, and the busiest seats.
 
-    A rollback is a refusal or a lost race; which of them, `jari_transaction_retries_total` says. On
-    SQLite there is one writer at a time and nothing to show but the seats.
+    Conflicts are what made the service's own processes run transactions again, by SQLSTATE (on SQLite:
+    the error's name), function and attempt; each process tells every 2 s. On SQLite there is one writer
+    at a time, and no session to see that waits.
     """
     db = house().db
     blocked = [] if db.is_sqlite else db.read(_blocked)
-    counted = {} if db.is_sqlite else _count(db, seconds)
+    conflicts = db.read(retries.lately, minutes * 60.0)
     busiest = db.read(watching.busiest_seats, minutes * 60.0, SEATS_SHOWN)
     facts = {
         "blocked": blocked,
-        "within_seconds": seconds,
-        **counted,
+        "within_minutes": minutes,
+        "conflicts": [asdict(one) for one in conflicts],
         "busiest_seats": [
             {"performance_id": seat.performance_id, "seat": seat.label, "holds": seat.holds}
             for seat in busiest
         ],
     }
-    say(facts, _told(blocked, counted, seconds, minutes, busiest))
+    say(facts, _told(blocked, conflicts, minutes, busiest))
 
 
 def _blocked(tx: Tx) -> list[dict[str, Any]]:
@@ -77,26 +68,9 @@ def _blocked(tx: Tx) -> list[dict[str, Any]]:
     return [dict(row) | {"seconds": round(float(row["seconds"]), 1)} for row in rows]
 
 
-def _count(db: Database, seconds: float) -> dict[str, int]:
-    before = db.read(_done)
-    time.sleep(seconds)
-    after = db.read(_done)
-    return {name: after[name] - before[name] for name in after}
-
-
-def _done(tx: Tx) -> dict[str, int]:
-    row = tx.execute(_DONE).one()
-    return {
-        "commits": row.xact_commit,
-        "rollbacks": row.xact_rollback,
-        "deadlocks": row.deadlocks,
-    }
-
-
 def _told(
     blocked: list[dict[str, Any]],
-    counted: dict[str, int],
-    seconds: float,
+    conflicts: list[retries.Retries],
     minutes: int,
     busiest: list[watching.BusySeat],
 ) -> str:
@@ -105,9 +79,12 @@ def _told(
         f" ({one['blocking_is']}): {one['blocked_in']}"
         for one in blocked
     ] or ["Nobody waits for anybody."]
-    if counted:
-        numbers = ", ".join(f"{count} {name}" for name, count in counted.items())
-        lines.append(f"Within {seconds:g} s: {numbers}.")
+    total = sum(one.times for one in conflicts)
+    lines.append(f"Run again within {minutes} minutes: {total}{':' if total else '.'}")
+    lines += [
+        f"  {one.times:>5} ×  {one.code}  {one.function}, attempt {one.attempt}"
+        for one in conflicts[:CAUSES_SHOWN]
+    ]
     lines.append(f"Held most often within {minutes} minutes:" if busiest else "No seat was held.")
     lines += [
         f"  {seat.holds:>5} ×  {seat.label}  (performance {seat.performance_id})"

@@ -396,6 +396,18 @@ class ProcessHealth(Base):
     p95_milliseconds: Mapped[int]
 
 
+class RetryCount(Base):
+    """How often a process ran transactions again in one minute, by reason, function and attempt."""
+
+    __tablename__ = "retry_count"
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    process_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(63), primary_key=True)
+    function: Mapped[str] = mapped_column(String(200), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    times: Mapped[int]
+
+
 class Pace(Base):
     """How much of every room's rate is used: all of it while the booking path is well."""
 

@@ -3,7 +3,7 @@
 Promises:
 
 1. Counting costs a request nothing that it would notice; reporting is done beside the requests, by a thread
-   that only a real server starts (`gunicorn.conf.py`).
+   that only a real server starts (`gunicorn.conf.py`). The same thread tells what had to be run again.
 2. A report that cannot be stored is dropped: a house whose database is away admits nobody anyway.
 """
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.db import Busy, Database, OutcomeUnknown
 from webapp.domain import pace
 from webapp.domain.pace import Health
+from webapp.metrics import RetryTeller
 
 log = logging.getLogger("jari.health")
 
@@ -33,6 +34,7 @@ class Meter:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._process_id = uuid.uuid4()
+        self._retries = RetryTeller(db)
         self._mutex = threading.Lock()
         self._milliseconds: list[float] = []
         self._errors = 0
@@ -70,6 +72,7 @@ class Meter:
         while True:
             time.sleep(REPORT_SECONDS)
             self._report_or_drop()
+            self._retries.tell_or_wait()
 
     def _report_or_drop(self) -> None:
         try:
