@@ -161,6 +161,70 @@ def test_whatever_is_not_steady_is_flasks_matter(api: Api, passed: list[str], ch
     assert len(passed) == 1
 
 
+def sold_out(api: Api) -> Visitor:
+    """Somebody who comes too late, to a sale of which this process knows that."""
+    sale = make_sale(api.db, seats=2)
+    visitor(api, sale).join().choose("ST-A-1", "ST-A-2").pay()
+    let_time_pass(api)
+    late = visitor(api, sale)
+    assert try_to_join(api, late).status_code == 409
+    return late
+
+
+def try_to_join(api: Api, person: Visitor, **more: Any) -> TestResponse:
+    return api.call("join_queue", person.who, path=person.path, **more)
+
+
+@pytest.mark.failure("F30")
+def test_the_crowd_before_a_sold_out_house_asks_neither_flask_nor_the_database(
+    api: Api, passed: list[str]
+) -> None:
+    late = sold_out(api)
+    headers = {"X-Request-Id": "a-request-of-mine"}
+    passed.clear()
+    with Watch(api.db) as watch:
+        fast = try_to_join(api, late, headers=headers)
+    assert watch.idle
+    assert passed == []
+    api.house.sales.forget()
+    slow = try_to_join(api, late, headers=headers)
+    assert len(passed) == 1
+    assert dict(fast.headers) == dict(slow.headers)
+    assert (fast.status, fast.json) == (slow.status, slow.json)
+
+
+@pytest.mark.parametrize(
+    "change", ["a seat is back", "closed", "unknown", "keyed", "nobody", "body"]
+)
+def test_who_may_join_or_is_refused_for_something_else_is_flasks_matter(
+    api: Api, passed: list[str], change: str
+) -> None:
+    late = sold_out(api)
+    more: dict[str, Any] = {}
+    if change == "a seat is back":
+        api.db.transact(
+            lambda tx: tx.connection.exec_driver_sql(
+                "UPDATE seat SET ticket_id = NULL WHERE seat_no = 0"
+            )
+        )
+        let_time_pass(api)
+    elif change == "closed":
+        api.db.clock.advance(90_000)
+        api.house.sales.get(late.performance_id)
+        api.house.availability.get(late.performance_id)
+    elif change == "unknown":
+        late.performance_id += 1_000
+    elif change == "keyed":
+        more = {"key": "k" * 20}
+    elif change == "body":
+        more = {"json": {}}
+    who = None if change == "nobody" else late.who
+    passed.clear()
+    answer = api.call("join_queue", who, path=late.path, **more)
+    assert len(passed) == 1
+    assert (answer.status_code == 201) == (change == "a seat is back")
+
+
 def test_the_lane_counts_under_the_routes_own_name(app: Flask) -> None:
     assert fastlane.ROUTE in {rule.rule for rule in app.url_map.iter_rules()}
     assert set(security.HEADERS) <= {name for name, _ in fastlane._HEADERS}

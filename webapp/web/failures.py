@@ -22,6 +22,7 @@ from webapp.web.languages import N_, gettext
 log = logging.getLogger("jari.web")
 
 BUSY_RETRY_SECONDS = 2
+PROBLEM = "application/problem+json"
 
 
 class Rejected(Exception):
@@ -80,6 +81,19 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def describe(status: int, code: str, title: str, path: str, facts: Mapping[str, Any]) -> str:
+    """Write a problem as JSON, for a request to `path`."""
+    body = {
+        "type": f"/api/v1/docs#problem-{code}",
+        "title": title,
+        "status": status,
+        "detail": title,
+        "instance": path,
+        "code": code,
+    } | dict(facts)
+    return json.dumps(body, default=plain, ensure_ascii=False)
+
+
 def problem(
     status: int,
     code: str,
@@ -97,16 +111,8 @@ def problem(
             "problem.html", status=status, code=code, title=gettext(title), facts=facts
         )
         return Response(page, status, headers, mimetype="text/html")
-    body = {
-        "type": f"/api/v1/docs#problem-{code}",
-        "title": title,
-        "status": status,
-        "detail": title,
-        "instance": request.path,
-        "code": code,
-    } | dict(facts)
-    text = json.dumps(body, default=plain, ensure_ascii=False)
-    return Response(text, status, headers, mimetype="application/problem+json")
+    text = describe(status, code, title, request.path, facts)
+    return Response(text, status, headers, mimetype=PROBLEM)
 
 
 def install(app: Flask) -> None:

@@ -1,9 +1,9 @@
-"""Polls of the waiting room in the steady state, answered before Flask is asked.
+"""Polls in the steady state, and the crowd before a sold-out house, answered before Flask is asked.
 
-Ten thousand people who wait ask thousands of times a minute whether it is their turn. What Flask does for
-a request costs more than the answer. Promises:
+Ten thousand people who wait ask thousands of times a minute whether it is their turn; when the last seat
+is sold they all try again. What Flask does for a request costs more than either answer. Promises:
 
-1. It answers what `api.waiting.poll_queue` would have answered, by the same function, or nothing: every
+1. It answers what `api.waiting.poll_queue` and `join_queue` would have answered, or nothing: every other
    request that is new, unusual, too hasty or to be refused goes on to Flask.
 2. It never asks the database and never waits: everything it needs is at hand and fresh, or it passes.
 3. Its answers carry the headers of all others and are counted like them; they are not logged one by one.
@@ -18,7 +18,8 @@ from typing import Any
 from flask import Flask
 
 from webapp.domain import accounts
-from webapp.web import queue, security, shapes
+from webapp.domain.errors import SoldOut
+from webapp.web import failures, queue, security, shapes
 from webapp.web.house import House
 from webapp.web.tokens import Claims
 
@@ -28,11 +29,8 @@ Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 
 ROUTE = "/api/v1/performances/<int:performance_id>/queue"
 _PATH = re.compile(r"/api/v1/performances/([1-9][0-9]{0,8})/queue\Z")
-_HEADERS = [
-    ("Content-Type", "application/json"),
-    ("Cache-Control", "no-store"),
-    *security.HEADERS.items(),
-]
+_HEADERS = [("Cache-Control", "no-store"), *security.HEADERS.items()]
+_SOLD_OUT = SoldOut()
 
 
 class FastLane:
@@ -41,17 +39,48 @@ class FastLane:
     def __init__(self, wsgi: Wsgi, house: House) -> None:
         self._wsgi = wsgi
         self._house = house
-        self._counted = security.REQUESTS.labels(ROUTE, "GET", "200")
+        self._placed = security.REQUESTS.labels(ROUTE, "GET", "200")
+        self._refused = security.REQUESTS.labels(ROUTE, "POST", str(_SOLD_OUT.status))
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        started, asked = time.perf_counter(), environ
+        started, asked, method = time.perf_counter(), environ, environ["REQUEST_METHOD"]
         text = asked.get("HTTP_WAITING_TOKEN")
-        if text and asked["REQUEST_METHOD"] == "GET":
+        if (text and method == "GET") or method == "POST":
             path = _PATH.match(asked.get("PATH_INFO", ""))
-            place = self._find_place(asked, int(path[1]), text) if path else None
-            if place is not None:
-                return self._answer(asked, start_response, place, started)
+            if path and method == "POST":
+                if self._is_refused(asked, int(path[1])):
+                    return self._refuse(asked, start_response, started)
+            elif path and text:
+                place = self._find_place(asked, int(path[1]), text)
+                if place is not None:
+                    body = shapes.dumps(place)
+                    self._placed.observe(time.perf_counter() - started)
+                    return _answer(asked, start_response, "200 OK", "application/json", body)
         return self._wsgi(environ, start_response)
+
+    def _is_refused(self, asked: Environ, performance_id: int) -> bool:
+        """Whether this is a try to join a sold-out sale, as `replies.refusing_first` would say."""
+        scheme, _, session = asked.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if (
+            scheme.lower() != "bearer"
+            or not session.strip()
+            or "HTTP_IDEMPOTENCY_KEY" in asked
+            or asked.get("CONTENT_LENGTH") not in (None, "", "0")
+            or "HTTP_TRANSFER_ENCODING" in asked
+        ):
+            return False
+        house = self._house
+        sale = house.sales.find_fresh(performance_id)
+        seats = house.availability.find_fresh(performance_id)
+        if sale is None or seats is None or not seats.sold_out:
+            return False
+        return sale.rules.status(house.db.clock.now(), sold_out=True) == _SOLD_OUT.code
+
+    def _refuse(self, asked: Environ, start_response: Start, started: float) -> Iterable[bytes]:
+        status, code, title = _SOLD_OUT.status, _SOLD_OUT.code, _SOLD_OUT.title
+        body = failures.describe(status, code, title, asked["PATH_INFO"], _SOLD_OUT.facts)
+        self._refused.observe(time.perf_counter() - started)
+        return _answer(asked, start_response, "409 CONFLICT", failures.PROBLEM, body)
 
     def _find_place(self, asked: Environ, performance_id: int, text: str) -> dict[str, Any] | None:
         """Return the queue object if it takes nothing but looking; else None."""
@@ -93,16 +122,21 @@ class FastLane:
             and found[0].id == claims.account_id
         )
 
-    def _answer(
-        self, asked: Environ, start_response: Start, place: dict[str, Any], started: float
-    ) -> Iterable[bytes]:
-        body = shapes.dumps(place).encode()
-        offered = asked.get("HTTP_X_REQUEST_ID", "")
-        request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
-        headers = [*_HEADERS, ("X-Request-Id", request_id), ("Content-Length", str(len(body)))]
-        start_response("200 OK", headers)
-        self._counted.observe(time.perf_counter() - started)
-        return [body]
+
+def _answer(
+    asked: Environ, start_response: Start, status: str, kind: str, text: str
+) -> Iterable[bytes]:
+    body = text.encode()
+    offered = asked.get("HTTP_X_REQUEST_ID", "")
+    request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
+    headers = [
+        ("Content-Type", kind),
+        *_HEADERS,
+        ("X-Request-Id", request_id),
+        ("Content-Length", str(len(body))),
+    ]
+    start_response(status, headers)
+    return [body]
 
 
 def install(app: Flask, house: House) -> None:
