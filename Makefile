@@ -61,6 +61,7 @@ test: $(STAMP) browser ## the whole suite, on both databases and in a browser
 bench: $(STAMP) ## measure, as ratios against references
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.waiting
+	$(BIN)/python -m tests.bench.refusals
 
 queue-demo: $(STAMP) ## a rush of 20,000 into a real server, as it happens, and a summary with plots
 	$(BIN)/python -m tests.queue_demo

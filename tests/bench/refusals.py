@@ -3,7 +3,8 @@
     python -m tests.bench.refusals [--rounds 3] [--requests 4000] [--connections 12]
 
 Rounds alternate between a reference and the service, under the same gunicorn settings, so that a slow
-minute of the machine hits both. Then people hold seats alone, and while bad tokens come in at 500 a second.
+minute of the machine hits both; the workers' CPU time per request does not depend on what else it does.
+Then people hold seats alone, and while bad tokens come in, at most 500 a second over two connections.
 """
 
 import argparse
@@ -14,15 +15,16 @@ import statistics
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
 from tests import builders
 from tests.bench import client
-from tests.bench.__main__ import DURABLE, WARM_UP, gunicorn, prepare_holds
-from tests.bench.waiting import Table
+from tests.bench.__main__ import DURABLE, WARM_UP, cpu_seconds, gunicorn, prepare_holds
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
 from webapp import create_app
@@ -33,8 +35,8 @@ from webapp.domain.waiting_room import Arrival
 from webapp.web.house import House
 
 CROWD = 500
-BAD_PER_SECOND = 500
-HOLDS = 2_000  # per round
+BAD_PER_SECOND = 500  # at most: over two connections, each waiting for its answers
+HOLDS = 4_000  # per round
 
 
 def bad_tokens(house: House, sale: int) -> dict[str, str]:
@@ -55,6 +57,45 @@ def bad_tokens(house: House, sale: int) -> dict[str, str]:
         "alg=none": f"{header}.{body}.",
         "7 KB": "x" * 7_000,
     }
+
+
+@dataclass(frozen=True)
+class Side:
+    """A server to ask: its port and its workers."""
+
+    port: int
+    workers: list[int]
+
+    def run(self, requests: Sequence[bytes], connections: int) -> tuple[client.Result, float]:
+        """Send the requests; return the answers and how much CPU time each took, in milliseconds."""
+        before = sum(cpu_seconds(self.workers))
+        result = client.run(self.port, requests, connections)
+        return result, (sum(cpu_seconds(self.workers)) - before) * 1000 / len(requests)
+
+
+class Table:
+    """Rates and costs beside those of the reference of the same round."""
+
+    def __init__(self, reference: str) -> None:
+        self.lines = [
+            f"| what | requests/s | of {reference}'s rate | CPU ms | {reference}'s CPU ms | p95 ms | statuses |",
+            "|---|---|---|---|---|---|---|",
+        ]
+
+    def add(self, name: str, rounds: Sequence[tuple[tuple[client.Result, float], ...]]) -> None:
+        """Add a row of rounds, each the service's result and the reference's."""
+        rates = [ours.per_second / theirs.per_second for (ours, _), (theirs, _) in rounds]
+        cost = [statistics.median(each[side][1] for each in rounds) for side in (0, 1)]
+        results = [ours for (ours, _), _ in rounds]
+        statuses: Counter[int] = sum((each.statuses for each in results), Counter())
+        seen = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
+        each_rate = ", ".join(f"{rate:.0%}" for rate in rates)
+        p95 = statistics.median(each.percentile(0.95) for each in results)
+        per_second = statistics.median(each.per_second for each in results)
+        self.lines.append(
+            f"| {name} | {per_second:.0f} | {statistics.median(rates):.0%} ({each_rate}) |"
+            f" {cost[0]:.2f} | {cost[1]:.2f} | {p95:.1f} | {seen} |"
+        )
 
 
 def make_sold_out(house: House) -> int:
@@ -90,13 +131,13 @@ def beside(port: int, requests: Sequence[bytes]) -> Iterator[client.Result]:
 
 def measure_holds(port: int, holds: list[bytes], bad: Sequence[bytes], chosen: Any) -> list[str]:
     """Hold seats alone and beside bad tokens in turn; return what to print."""
-    alone, crowded, seen = [], [], 0
+    alone, crowded, told = [], [], Counter[int]()
     for _ in range(chosen.rounds):
         alone.append(client.run(port, [holds.pop() for _ in range(HOLDS)], chosen.connections))
-        with beside(port, bad) as told:
+        with beside(port, bad) as refused:
             part = [holds.pop() for _ in range(HOLDS)]
             crowded.append(client.run(port, part, chosen.connections))
-        seen += told.statuses.total()
+        told += refused.statuses
     rates = [[result.per_second for result in some] for some in (alone, crowded)]
     p95 = [
         statistics.median(result.percentile(0.95) for result in some) for some in (alone, crowded)
@@ -104,8 +145,8 @@ def measure_holds(port: int, holds: list[bytes], bad: Sequence[bytes], chosen: A
     ratio = statistics.median(b / a for a, b in zip(*rates, strict=True))
     return [
         f"Holds: {statistics.median(rates[0]):.0f}/s alone (p95 {p95[0]:.1f} ms),"
-        f" {statistics.median(rates[1]):.0f}/s beside {seen} bad tokens (p95 {p95[1]:.1f} ms): {ratio:.0%}.",
-        f"Answers: {sum((r.statuses for r in alone + crowded), told.statuses)}",
+        f" {statistics.median(rates[1]):.0f}/s beside {told.total()} bad tokens (p95 {p95[1]:.1f} ms): {ratio:.0%}.",
+        f"Answers: {sum((result.statuses for result in alone + crowded), told)}",
     ]
 
 
@@ -131,26 +172,30 @@ def measure(url: str, chosen: Any) -> None:
     count = chosen.requests
     hello = [client.request("GET", "/hello", {})] * count
     nothing = [client.request("POST", f"/api/v1/{uuid.uuid4()}", someone.bearer, body)] * count
-    against_hello, against_nothing = Table(), Table()
+    hello_table, nothing_table = Table("the hello"), Table("the 404")
     with contextlib.ExitStack() as stack:
-        bare, _ = stack.enter_context(gunicorn("tests.bench.reference:application", url))
-        port, _ = stack.enter_context(gunicorn("wsgi:application", url))
-        for warm in (hello[:WARM_UP], crowd * 4, nothing[:WARM_UP]):
-            client.run(bare if warm[0] == hello[0] else port, warm, chosen.connections)
-        client.run(port, [holds.pop() for _ in range(WARM_UP)], chosen.connections)
-        for _ in range(chosen.rounds):
-            reference = client.run(bare, hello, chosen.connections)
-            tries = (crowd * (count // CROWD + 1))[:count]
-            result = client.run(port, tries, chosen.connections)
-            against_hello.add("join, sold out", result, reference)
-            for name, one in bad.items():
-                reference = client.run(port, nothing, chosen.connections)
-                result = client.run(port, [one] * count, chosen.connections)
-                against_nothing.add(name, result, reference)
-        print("Of the hello:", *against_hello.lines(), "", sep="\n")
-        print("Of the service's own 404:", *against_nothing.lines(), "", sep="\n")
+        bare = Side(*stack.enter_context(gunicorn("tests.bench.reference:application", url)))
+        ours = Side(*stack.enter_context(gunicorn("wsgi:application", url)))
+        bare.run(hello[:WARM_UP], chosen.connections)
+        for warm in (crowd * 4, nothing[:WARM_UP], [holds.pop() for _ in range(WARM_UP)]):
+            ours.run(warm, chosen.connections)
+        tries = (crowd * (count // CROWD + 1))[:count]
+        for table, side, reference, asked in (
+            (hello_table, bare, hello, {"join, sold out": tries}),
+            (nothing_table, ours, nothing, {name: [one] * count for name, one in bad.items()}),
+        ):
+            for name, requests in asked.items():
+                rounds = [
+                    (
+                        ours.run(requests, chosen.connections),
+                        side.run(reference, chosen.connections),
+                    )
+                    for _ in range(chosen.rounds)
+                ]
+                table.add(name, rounds)
+            print(*table.lines, "", sep="\n")
         mixed = list(bad.values()) * BAD_PER_SECOND
-        print(*measure_holds(port, holds, mixed, chosen), sep="\n")
+        print(*measure_holds(ours.port, holds, mixed, chosen), sep="\n")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -223,10 +224,13 @@ def _access(client: Client, hold_id: str) -> str:
 
 @contextmanager
 def workplace(keep: list[bool]) -> Iterator[Path]:
-    """A directory for logs and files, kept when the run failed."""
+    """A directory for logs and files, kept when the run failed or broke off."""
     directory = Path(tempfile.mkdtemp(prefix="jari-soak-"))
     try:
         yield directory
+    except Exception:
+        keep.append(True)
+        raise
     finally:
         if keep:
             print(f"logs: {directory}")
@@ -252,7 +256,11 @@ def main() -> int:
             operations = max(1, int(operations * share))
         with workplace(failed) as directory:
             print(f"[{kind}] seed {options.seed}", flush=True)
-            found = Soak(options.seed, kind, directory).run(options.seconds * share, operations)
+            try:
+                found = Soak(options.seed, kind, directory).run(options.seconds * share, operations)
+            except AssertionError as error:  # it does not drain, or does not answer
+                found = [str(error) or "an assertion failed"]
+                traceback.print_exc()
             if found:
                 failed.append(True)
             for one in found[:50]:

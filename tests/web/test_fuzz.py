@@ -4,9 +4,9 @@ The cases come from the OpenAPI document: what fits it, what nearly fits it, and
 that are valid, expired, somebody else's and broken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import schemathesis
@@ -21,17 +21,20 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from tests.builders import make_sale
+from tests.builders import make_accounts, make_sale
 from tests.web.contract import BY_NAME, Api
 from tests.web.surfer import Surfer
-from tests.web.visitors import door_steward, expired_session, expired_token, visitor
+from tests.web.visitors import Visitor, door_steward, expired_session, expired_token, visitor
 from webapp.web.api import OPERATIONS
 from webapp.web.contract import BASE
+from webapp.web.guards import COOKIE
+from webapp.web.inputs import RoomWish
 
 CASES = 120  # for each operation, half of them meant to fit
-PAGE_CASES = 25
+PAGE_CASES = 30
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -191,55 +194,140 @@ VALUES = st.one_of(
     st.integers().map(str),
     st.uuids().map(str),
 )
-FIELDS = st.sampled_from(
-    ["email", "password", "name", "next", "amount", "key", "seat", "seats", "quantity", "hold_id"]
-)
-
-
-def posts(app: Flask) -> Iterator[str]:
-    """Every route that takes a page's form."""
-    for rule in app.url_map.iter_rules():
-        if "POST" in (rule.methods or ()) and not rule.rule.startswith(BASE):
-            yield rule.rule
-
-
-def fill(app: Flask, rule: str, values: Mapping[str, Any]) -> str | None:
-    """Make an address of a rule; None where the values fit no part of it."""
-    [found] = [
-        one for one in app.url_map.iter_rules() if one.rule == rule and "POST" in one.methods
+# What each form sends, by the end of its address; a new form has to say so here.
+FIELDS = {
+    "/sign-up": ("email", "password", "name", "next"),
+    "/sign-in": ("email", "password", "next"),
+    "/sign-out": ("next",),
+    "/queue": ("challenge_answer",),
+    "/leave": (),
+    "/hold": ("seat", "quantity", "price_level", "section", "tried", "at", "part"),
+    "/pay": ("hold_id", "key"),
+    "/release": ("hold_id",),
+    "/cancellation": ("key",),
+    "/wallet/top-ups": ("amount", "key", "next"),
+    "/pause": (),
+    "/resume": (),
+    "/single-seat-rule": ("rule",),
+    "/door/<int:performance_id>": ("code",),
+    "/room": ("off", *RoomWish.model_fields),
+    "/guests": ("email",),
+    "/remove": ("email",),
+    "/revoke": ("email",),
+    "/beacon": ("beacon",),
+}
+QUERY = ("q", "since", "until", "at", "part", "next", "section", "seat", "tried", "cursor", "v")
+# What some form might take: so that what lies behind the first check is reached as well.
+FITTING = st.sampled_from(
+    [
+        *("c1@example.com", "long enough", "Min", "/wallet", "2", "12", "60", "900", "on", "warn"),
+        *("2030-05-01T19:00", "2030-05-01", "ST", "lenient", "key-0123456789abcdef"),
     ]
+)
+BROKEN = st.sampled_from([b"\xff\xfe", b"\xed\xa0\x80", b"%", b"%zz", b"\x00" * 9])
+ENTERED = st.one_of(VALUES.map(lambda text: text.encode("utf-8", "replace")), BROKEN)
+
+
+def form(names: Iterable[str], **known: str) -> st.SearchStrategy[dict[str, bytes]]:
+    """Some of the fields, each with something that fits, nearly fits or does not."""
+    value = st.one_of(ENTERED, FITTING.map(str.encode))
+    fields = {
+        name: st.one_of(value, st.just(known[name].encode())) if name in known else value
+        for name in names
+    }
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+def fields_of(rule: str) -> tuple[str, ...]:
+    [found] = [names for end, names in FIELDS.items() if rule.endswith(end)]
+    return found
+
+
+def pages(app: Flask, method: str) -> Iterator[Rule]:
+    """Every route of a page that takes this method; those that end a turn or a session come last."""
+    ends = ("/hold/release", "/queue/leave", "/sign-out")
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule.endswith(ends)):
+        if method in (rule.methods or ()) and not rule.rule.startswith(BASE):
+            yield rule
+
+
+def address(app: Flask, rule: Rule, performance_id: int, word: object) -> str | None:
+    """Make an address of a rule; None where the values fit no part of it."""
     parts = {
-        name: values["performance_id"] if hasattr(kind, "num_convert") else values["word"]
-        for name, kind in found._converters.items()
+        name: performance_id if hasattr(kind, "num_convert") else word
+        for name, kind in rule._converters.items()
     }
     with suppress(ValueError), app.test_request_context():
-        built = found.build(parts)
+        built = rule.build(parts)
         return built[1] if built else None
     return None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("role", ["customer", "organiser", "nobody"])
-def test_no_form_breaks_a_page(app: Flask, api: Api, role: str) -> None:
+@pytest.fixture
+def somebody(api: Api, app: Flask, role: str) -> tuple[Surfer, Visitor]:
+    """A browser of each role, and a customer who is inside that role's sale with a hold."""
     app.config["WTF_CSRF_ENABLED"] = False
-    owner = visitor(api).join().choose()
-    surfer = Surfer(app, None if role == "nobody" else owner.who)
-    for rule in posts(app):
-        fuzz_form(app, surfer, rule, owner.performance_id)
+    [organiser] = make_accounts(api.db, role="organiser")
+    sale = make_sale(api.db, organiser=organiser, session_seconds=3_600)
+    owner = visitor(api, sale).join().choose().pay().join().choose()
+    who = {"customer": owner.who, "organiser": organiser, "door": door_steward(api.db)}
+    return Surfer(app, who.get(role)), owner
 
 
-def fuzz_form(app: Flask, surfer: Surfer, rule: str, performance_id: int) -> None:
+ROLES = ["customer", "organiser", "door", "nobody"]
+WORDS = st.one_of(st.uuids(), st.text(min_size=1, max_size=20))
+ANSWERS = {200, 302, 303, 308, *range(400, 500)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ROLES)
+def test_no_form_breaks_a_page(app: Flask, somebody: tuple[Surfer, Visitor]) -> None:
+    surfer, owner = somebody
+    for rule in pages(app, "POST"):
+        fuzz_form(app, surfer, rule, owner)
+
+
+def is_sent_to_sign_in(answer: TestResponse) -> bool:
+    return answer.headers.get("Location", "").startswith("/sign-in")
+
+
+def fuzz_form(app: Flask, surfer: Surfer, rule: Rule, owner: Visitor) -> None:
+    signed_in = surfer.client.get_cookie(COOKIE) is not None and rule.rule != "/sign-out"
+
     @settings(FUZZED, max_examples=PAGE_CASES)
     @given(
-        data=st.dictionaries(FIELDS, VALUES, max_size=6),
-        word=st.one_of(st.uuids(), st.text(min_size=1, max_size=20)),
+        data=form(fields_of(rule.rule), hold_id=str(owner.holding["hold_id"]), seat="ST-A-1"),
+        word=st.one_of(WORDS, st.just(owner.booking["reference"])),
     )
-    def fuzz(data: dict[str, str], word: object) -> None:
-        path = fill(app, rule, {"performance_id": performance_id, "word": word})
-        if path is None:
-            return
-        encodable = {name: text.encode("utf-8", "replace") for name, text in data.items()}
-        answer: TestResponse = surfer.client.post(path, data=encodable)
-        assert answer.status_code in {200, 302, 303, *range(400, 500)}, (path, data)
+    def fuzz(data: dict[str, bytes], word: object) -> None:
+        path = address(app, rule, owner.performance_id, word)
+        if path is not None:
+            answer: TestResponse = surfer.client.post(path, data=data)
+            assert answer.status_code in ANSWERS, (path, data)
+            # Else nothing but the guard would be tried.
+            assert not signed_in or not is_sent_to_sign_in(answer), path
+
+    fuzz()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ROLES)
+def test_no_question_breaks_a_page(app: Flask, somebody: tuple[Surfer, Visitor]) -> None:
+    surfer, owner = somebody
+    for rule in pages(app, "GET"):
+        if rule.endpoint != "static":
+            fuzz_query(app, surfer, rule, owner)
+
+
+def fuzz_query(app: Flask, surfer: Surfer, rule: Rule, owner: Visitor) -> None:
+    @settings(FUZZED, max_examples=PAGE_CASES // 2)
+    @given(
+        query=form(QUERY, seat="ST-A-1"), word=st.one_of(WORDS, st.just(owner.booking["reference"]))
+    )
+    def fuzz(query: dict[str, bytes], word: object) -> None:
+        path = address(app, rule, owner.performance_id, word)
+        if path is not None:
+            answer: TestResponse = surfer.client.get(f"{path}?{urlencode(query)}")
+            assert answer.status_code in ANSWERS, (path, query)
 
     fuzz()
