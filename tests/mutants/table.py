@@ -739,6 +739,32 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/fastlane.py",
+        "tests/web/test_fastlane.py",
+        (
+            "a keyed try to join gets its kept answer",
+            '            or "HTTP_IDEMPOTENCY_KEY" in asked\n',
+            "",
+            "test_who_may_join_or_is_refused_for_something_else_is_flasks_matter",
+        ),
+        (
+            "only a sold-out house refuses ahead of Flask",
+            " or not seats.sold_out:",
+            ":",
+            "test_who_may_join_or_is_refused_for_something_else_is_flasks_matter",
+        ),
+    ),
+    *_of(
+        "webapp/domain/retries.py",
+        "tests/test_locks.py",
+        (
+            "what was told twice counts once",
+            '{"times": statement.excluded.times}',
+            '{"times": _RETRY.c.times + statement.excluded.times}',
+            "test_processes_tell_of_themselves_and_what_they_said_twice_counts_once",
+        ),
+    ),
+    *_of(
         "webapp/web/snapshots.py",
         "tests/web/test_snapshots.py",
         (

@@ -1,7 +1,9 @@
 """What operators see: the numbers are right, the lines are JSON, and nothing waits for a lost database."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests.builders import enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock, config_for, dispose
 from tests.faults import CONFLICTS, Faults
 from tests.kernel.counted import Rise
-from tests.servers import Web
+from tests.servers import Web, until
 from tests.shoppers import Shopper
 from tests.web.contract import Api
 from tests.web.visitors import ush, visitor
@@ -72,6 +74,26 @@ def test_rooms_jobs_and_pools_are_in_the_metrics(api: Api, clock: AdvancingClock
     with api.db.writer.connect():
         in_use = numbers(api.client)['jari_pool_connections_in_use{pool="writer"}']
     assert numbers(api.client)['jari_pool_connections_in_use{pool="writer"}'] == in_use - 1
+
+
+def test_metrics_are_those_of_all_workers_also_of_one_that_died(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    counted = 'jari_request_seconds_count{method="GET",route="/healthz",status="200"}'
+
+    def read(web: Web) -> float:
+        text = web.http.request("GET", "/metrics", headers={"Connection": "close"}).data.decode()
+        return float(re.search(rf"^{re.escape(counted)} (\S+)$", text, re.M)[1])
+
+    with Web(sqlite_url, tmp_path / "web.log", workers=2) as web:
+        first = read(web)
+        for _ in range(40):
+            web.http.request("GET", "/healthz", headers={"Connection": "close"})
+        assert {read(web) for _ in range(10)} == {first + 40}  # whichever worker is asked
+        dying = web.workers()[0]
+        os.kill(dying, signal.SIGKILL)
+        until(lambda: dying not in web.workers() and len(web.workers()) == 2)
+        assert {read(web) for _ in range(5)} == {first + 40}
 
 
 def test_waiting_for_a_connection_is_measured(database_url: str) -> None:

@@ -23,7 +23,7 @@ from webapp.web import throttle
 from webapp.web.forms import local_path
 from webapp.web.guards import COOKIE
 from webapp.web.house import House
-from webapp.web.security import POLICY
+from webapp.web.security import HEADERS, POLICY
 from webapp.web.throttle import Limit, public_address
 
 SOMEWHERE, ELSEWHERE = "8.8.8.8", "9.9.9.9"
@@ -191,7 +191,13 @@ def test_the_cookies_are_safe(app: Flask, db: Database) -> None:
         assert word in cookie
 
 
-def test_every_answer_carries_the_headers_and_no_policy_allows_inline() -> None:
+def test_every_answer_carries_the_headers_and_no_policy_allows_inline(api: Api) -> None:
+    paths = ("/", "/sign-in", "/nowhere", "/healthz", "/api/v1/events", "/api/v1/nowhere")
+    sale = make_sale(api.db)
+    for path in (*paths, f"/performances/{sale}", f"/api/v1/performances/{sale}"):
+        answer = api.client.get(path)
+        assert HEADERS.items() <= dict(answer.headers).items(), path
+        assert not re.search(r"<(script|style)>|\son\w+=|\sstyle=", answer.text), path
     assert "unsafe" not in POLICY
     assert "default-src 'none'" in POLICY
     assert "frame-ancestors 'none'" in POLICY
