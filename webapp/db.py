@@ -20,7 +20,6 @@ No other module begins, commits, rolls back or retries (law 1).
 
 import logging
 import random
-import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ from sqlalchemy.sql import Executable
 from webapp import troubles
 from webapp.clock import Clock
 from webapp.engines import Turnstile, ask_time, prepare_postgresql, prepare_sqlite
+from webapp.ids import new_id as new_id  # noqa: PLC0414 - everybody has it from here
 from webapp.statements import Prepared, Rows
 
 log = logging.getLogger("jari.db")
@@ -60,17 +60,6 @@ class Busy(Exception):
 
 class OutcomeUnknown(Exception):
     """COMMIT's answer was lost and could not be settled yet. Ask again with the same key."""
-
-
-def new_id() -> uuid.UUID:
-    """Make a UUIDv7 (RFC 9562): time-ordered, so that index inserts stay on the last page.
-
-    Inserts at random places would meet the page locks that SERIALIZABLE readers of other rows hold.
-    """
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | secrets.randbits(80)
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    return uuid.UUID(int=(value & ~(0x3 << 62)) | (0x2 << 62))
 
 
 # -- a transaction ------------------------------------------------------------------------------
