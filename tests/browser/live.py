@@ -20,7 +20,7 @@ from webapp.db import Database
 from webapp.web.house import House
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 

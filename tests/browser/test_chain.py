@@ -1,7 +1,7 @@
 """The whole chain in a real browser, on the real service: with scripts, without, by keyboard."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,8 +26,19 @@ WITHOUT_SCRIPTS = {"java_script_enabled": False}
 
 
 @contextmanager
-def visiting(live: Live, browser: Browser, **options: Any) -> Iterator[Visitor]:
-    """Open a browser of one's own; fail if a page breaks its own policy or its scripts."""
+def visiting(
+    live: Live,
+    browser: Browser,
+    *,
+    refused: Collection[int] = (),
+    cut_off: bool = False,
+    **options: Any,
+) -> Iterator[Visitor]:
+    """Open a browser of one's own; fail if a page breaks its own policy or its scripts, or is refused anything.
+
+    Chromium complains about every answer that says no, and about a network that is gone: a test that provokes
+    one says so, with the statuses in `refused`, or with `cut_off`. Each must have come.
+    """
     context = browser.new_context(**options)
     page = context.new_page()
     trouble: list[str] = []
@@ -35,12 +46,10 @@ def visiting(live: Live, browser: Browser, **options: Any) -> Iterator[Visitor]:
     page.on("console", lambda line: trouble.append(line.text) if line.type == "error" else None)
     yield Visitor(page, live.address)
     context.close()
-    # A page that says no says so in its status, and Chromium complains about those; and about a
-    # network that a test has cut.
-    ours = re.compile(
-        "the server responded with a status of (4|503)|net::ERR_(INTERNET_DIS|FAILED)"
-    )
-    assert [line for line in trouble if not ours.search(line)] == []
+    expected = [f"the server responded with a status of {status} " for status in refused]
+    expected += [r"net::ERR_(INTERNET_DISCONNECTED|FAILED)$"] if cut_off else []
+    assert [line for line in trouble if not any(re.search(text, line) for text in expected)] == []
+    assert [text for text in expected if not re.search(text, "\n".join(trouble), re.M)] == []
 
 
 def sign_in(visitor: Visitor, customer: Customer) -> None:
@@ -117,7 +126,7 @@ def test_the_time_runs_out_in_front_of_the_customer(
     performance_id = make_sale(live.db, hold_seconds=4)
     [buyer] = make_accounts(live.db)
     place(live.db, enter(live.db, buyer, performance_id), [0, 1])
-    with visiting(live, browser, **options) as visitor:
+    with visiting(live, browser, **options, refused=[410]) as visitor:
         sign_in(visitor, buyer)
         visitor.page.goto(f"{live.address}/performances/{performance_id}/checkout")
         visitor.see_checkout(2)
@@ -147,7 +156,7 @@ def test_the_door_says_go_once(live: Live, browser: Browser) -> None:
     buyer, steward = make_accounts(live.db)[0], make_accounts(live.db, role="door")[0]
     admitted = enter(live.db, buyer, performance_id)
     booked = pay(live.db, admitted, place(live.db, admitted, [0]))
-    with visiting(live, browser, **PHONE) as visitor:
+    with visiting(live, browser, **PHONE, refused=[409]) as visitor:
         sign_in(visitor, steward)
         visitor.page.goto(f"{live.address}/door/{performance_id}")
         for answer in ("Go", "Already in"):
@@ -212,7 +221,7 @@ def test_nothing_sticks_out_on_a_small_phone(live: Live, browser: Browser, schem
         "/nothing",
         "/sign-up",
     ]
-    with visiting(live, browser, **SMALL_PHONE, color_scheme=scheme) as visitor:
+    with visiting(live, browser, **SMALL_PHONE, color_scheme=scheme, refused=[404]) as visitor:
         sign_in(visitor, buyer)
         for path in paths:
             visitor.page.goto(live.address + path)

@@ -1,7 +1,7 @@
 """The door in a real browser, with a camera that sees a real ticket."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,9 +35,17 @@ def film(path: Path, text: str) -> None:
 
 
 def seen(
-    live: Live, browser: Browser, tmp_path: Path, text: str, performance_id: int
+    live: Live,
+    browser: Browser,
+    tmp_path: Path,
+    text: str,
+    performance_id: int,
+    refused: Sequence[Sequence[int]],
 ) -> Iterator[tuple[str, str]]:
-    """Yield what the door says to a code, each time the camera is opened before it."""
+    """Yield what the door says to a code, each time the camera is opened before it.
+
+    `refused` has, for each time, the statuses with which the door says no.
+    """
     film(tmp_path / "camera.y4m", text)
     [steward] = make_accounts(live.db, role="door")
     camera = [
@@ -48,8 +56,10 @@ def seen(
     with_camera = browser.browser_type.launch(
         executable_path=find_chromium(), args=[*ARGUMENTS, *camera]
     )
-    for _ in range(2):
-        with visiting(live, with_camera, **PHONE, permissions=["camera"]) as visitor:
+    for statuses in refused:
+        with visiting(
+            live, with_camera, **PHONE, permissions=["camera"], refused=statuses
+        ) as visitor:
             sign_in(visitor, steward)
             visitor.page.goto(f"{live.address}/door/{performance_id}")
             visitor.page.get_by_role("button", name="Scan with the camera").click()
@@ -65,7 +75,7 @@ def test_the_camera_reads_a_ticket(live: Live, browser: Browser, tmp_path: Path)
     [buyer] = make_accounts(live.db)
     admitted = enter(live.db, buyer, performance_id)
     paid = pay(live.db, admitted, place(live.db, admitted, [0]))
-    first, second = seen(live, browser, tmp_path, paid.tickets[0].code, performance_id)
+    first, second = seen(live, browser, tmp_path, paid.tickets[0].code, performance_id, [[], [409]])
     assert first[0] == "go"
     assert "Stalls, row A, seat 1" in first[1]
     assert second[0] == "already"
@@ -73,14 +83,16 @@ def test_the_camera_reads_a_ticket(live: Live, browser: Browser, tmp_path: Path)
 
 def test_the_camera_reads_a_poster(live: Live, browser: Browser, tmp_path: Path) -> None:
     performance_id = make_sale(live.db)
-    answers = list(seen(live, browser, tmp_path, "https://example.com/advert", performance_id))
+    answers = list(
+        seen(live, browser, tmp_path, "https://example.com/advert", performance_id, [[404], [404]])
+    )
     assert [kind for kind, _ in answers] == ["stop", "stop"]
 
 
 def test_an_answer_can_be_seen_across_a_hall(live: Live, browser: Browser) -> None:
     performance_id = make_sale(live.db)
     [steward] = make_accounts(live.db, role="door")
-    with visiting(live, browser, **PHONE) as visitor:
+    with visiting(live, browser, **PHONE, refused=[404]) as visitor:
         sign_in(visitor, steward)
         page = visitor.page
         page.goto(f"{live.address}/door/{performance_id}")

@@ -175,7 +175,7 @@ def test_two_browsers_fight_for_one_seat(live: Live, browser: Browser) -> None:
     enter(live.db, two, sale)
     with (
         looking(live, browser, sale, one, **DESKTOP) as first,
-        looking(live, browser, sale, two, **PHONE) as second,
+        looking(live, browser, sale, two, **PHONE, refused=[409], cut_off=True) as second,
     ):
         stop_news(second.page)
         first.tap("1B-C-4")
@@ -323,7 +323,7 @@ def test_map_and_list_are_one_choice(live: Live, browser: Browser) -> None:
 
 def test_without_a_network_nothing_is_lost(live: Live, browser: Browser) -> None:
     sale, customer = on_sale(live)
-    with looking(live, browser, sale, customer, **PHONE) as looker:
+    with looking(live, browser, sale, customer, **PHONE, cut_off=True) as looker:
         page = looker.page
         looker.tap("1B-C-4")
         looker.tap("1B-C-4")
@@ -338,7 +338,7 @@ def test_without_a_network_nothing_is_lost(live: Live, browser: Browser) -> None
 
 def test_a_turn_that_is_over_says_so_and_what_to_do(live: Live, browser: Browser) -> None:
     sale, customer = on_sale(live)
-    with looking(live, browser, sale, customer, **DESKTOP) as looker:
+    with looking(live, browser, sale, customer, **DESKTOP, refused=[403]) as looker:
         looker.tap("1B-C-4")
         admitted = enter(live.db, customer, sale)
 
@@ -354,7 +354,7 @@ def test_a_turn_that_is_over_says_so_and_what_to_do(live: Live, browser: Browser
 
 def test_a_busy_house_says_so_and_keeps_the_choice(live: Live, browser: Browser) -> None:
     sale, customer = on_sale(live)
-    with looking(live, browser, sale, customer, **DESKTOP) as looker:
+    with looking(live, browser, sale, customer, **DESKTOP, refused=[503]) as looker:
         page = looker.page
         looker.tap("1B-C-4")
         writer = sqlite3.connect(str(live.db.writer.url.database), isolation_level=None)
