@@ -14,10 +14,10 @@ const circle = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r}
 const SHAPES = [
   (x, y) => circle(x, y, R),
   (x, y) => `M${x - 4} ${y - 4}h8v8h-8z`,
-  (x, y) => `M${x} ${y - 5.2}l5.200 5.200l-5.200 5.200l-5.200-5.200z`,
-  (x, y) => `M${x} ${y - 5}l5 9h-10z`,
-  (x, y) => `M${x - 5} ${y - 1.7}h3.300v-3.300h3.400v3.300h3.300v3.400h-3.300v3.300h-3.400v-3.300h-3.300z`,
-  (x, y) => `M${x - 2.6} ${y - 4.6}h5.200l2.600 4.600l-2.600 4.600h-5.200l-2.600-4.600z`,
+  (x, y) => `M${x} ${y - 4.9}l4.900 4.900l-4.900 4.900l-4.900-4.900z`,
+  (x, y) => `M${x} ${y - 4.8}l4.600 8.600h-9.200z`,
+  (x, y) => `M${x - 4.5} ${y - 1.7}h2.800v-2.800h3.400v2.800h2.800v3.400h-2.800v2.800h-3.400v-2.800h-2.800z`,
+  (x, y) => `M${x} ${y + 4.8}l4.600-8.600h-9.200z`,
 ];
 const STATES = {
   h: (x, y) => circle(x, y, 3.4),
@@ -162,7 +162,7 @@ export class Drawing {
     const { hall, board } = this;
     return section.seats
       .filter((seat) => board.isFree(seat))
-      .map((seat) => this.#text(hall.x[seat], hall.y[seat], sign(hall, seat), "seatnumber"));
+      .map((seat) => this.#text(hall.x[seat], hall.y[seat], sign(hall, seat), `seatnumber level-${this.shapeOf[hall.level[seat]]}`));
   }
 
   #wanted(seat) {

@@ -52,7 +52,7 @@ class SeatMap {
   /** As high as the hall is at the frame's width, as far as the screen allows. */
   #shapeFrame() {
     const height = (this.frame.clientWidth * this.hall.height) / this.hall.width + 24;
-    this.frame.style.height = `${Math.round(Math.max(320, Math.min(height, window.innerHeight * 0.72)))}px`;
+    this.frame.style.height = `${Math.round(Math.max(320, Math.min(height, window.innerHeight * 0.66)))}px`;
   }
 
   #begin(data) {
