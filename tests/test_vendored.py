@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = (ROOT / "webapp/static/vendor", ROOT / "tests/vendor")
+FOLDERS = (ROOT / "webapp/static/vendor", ROOT / "webapp/vendor", ROOT / "tests/vendor")
 
 
 def test_the_table_is_what_there_is() -> None:

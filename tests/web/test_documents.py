@@ -41,6 +41,17 @@ def test_a_ticket_is_one_page_whatever_the_event_is_called(printed: PrintedTicke
         assert len(re.findall(rb"/Type /Page\b", page)) == 1, name
 
 
+def test_korean_letters_are_in_the_ticket_itself(printed: PrintedTicket) -> None:
+    sale = replace(printed.sale, event_title="겨울 이야기, 1막", venue="세종문화회관")
+    page = documents.pdf(replace(printed, sale=sale))
+    fonts = set(re.findall(rb"/BaseFont /([\w+-]+)", page))
+    embedded = {name for name in fonts if re.fullmatch(rb"[A-Z]{6}\+NanumSquare\w*", name)}
+    assert embedded
+    assert fonts - embedded == {b"Helvetica"}  # which every reader has
+    assert page.count(b"/FontFile2 ") >= 1
+    assert len(page) < 60_000
+
+
 def test_a_ticket_says_where_when_and_that_it_was_cancelled(printed: PrintedTicket) -> None:
     text = " ".join(line for line, _, _ in documents._lines(printed))
     for fact in ("A concert", "Test hall", "row A, seat 1", printed.booked.reference, "₩1,000"):

@@ -1,13 +1,17 @@
 """Tickets to show, to print and to remember: a QR code as SVG, a page as PDF, a day in the calendar.
 
 The QR code holds the ticket's short code and nothing else, so that any scanner reads it at arm's length.
+A printed ticket brings the letters that it needs, Korean ones too: it looks the same wherever it is opened.
 """
 
 import base64
 import io
+import itertools
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Final
 
 import icalendar
 import segno
@@ -15,7 +19,7 @@ from flask import Response
 from reportlab.lib.pagesizes import A6
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from webapp.domain import bookings
@@ -29,9 +33,10 @@ from webapp.web.languages import gettext
 
 _QR_MM = 50.0
 _USUAL_HOURS = 2  # nobody says how long a performance lasts; a calendar wants to know
-# Neither is embedded: every viewer has both, and a ticket stays at 4 KB.
-_LATIN, _KOREAN = "Helvetica", "HYGothic-Medium"
-pdfmetrics.registerFont(UnicodeCIDFont(_KOREAN))
+# Every viewer has the first. Of the second the letters that a ticket uses are put into it: some KB.
+_LATIN, _KOREAN = "Helvetica", "NanumSquare"
+_FONT: Final = Path(__file__).resolve().parents[1] / "vendor/nanum-square-20200506/NanumSquareR.ttf"
+pdfmetrics.registerFont(TTFont(_KOREAN, str(_FONT)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +145,18 @@ def _lines(printed: PrintedTicket) -> list[tuple[str, int, int]]:
 
 
 def _write(canvas: Canvas, text: str, size: int, x: float, y: float, width: float) -> None:
-    """Write one line, smaller where it would not fit."""
-    font = _LATIN if all(ord(letter) < 256 for letter in text) else _KOREAN
-    room = width / max(1.0, pdfmetrics.stringWidth(text, font, 1))
-    canvas.setFont(font, min(size, room))
-    canvas.drawString(x, y, text)
+    """Write one line, smaller where it would not fit, each letter in a font that has it."""
+    runs = [(font, "".join(letters)) for font, letters in itertools.groupby(text, key=_font_for)]
+    room = width / max(1.0, sum(pdfmetrics.stringWidth(run, font, 1) for font, run in runs))
+    line = canvas.beginText(x, y)
+    for font, run in runs:
+        line.setFont(font, min(size, room))
+        line.textOut(run)
+    canvas.drawText(line)
+
+
+def _font_for(letter: str) -> str:
+    return _LATIN if ord(letter) < 256 else _KOREAN
 
 
 def _draw_qr(canvas: Canvas, code: str, x: float, y: float) -> None:
