@@ -53,7 +53,11 @@ def take(live: Live, browser: Browser, folder: Path, station: Station, **options
     dark = "-dark" if options.get("color_scheme") == "dark" else ""
     target = folder / options["locale"] / f"{station.name}{desk}{dark}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    # The widest choice of colours: a small sign's is worth as much as a large picture's.
+    fewer = picture.convert("RGB").quantize(
+        COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
+    fewer.save(target, optimize=True)
 
 
 def main() -> None:

@@ -152,6 +152,49 @@ def test_notes_of_special_seats_are_shown_and_said(live: Live, browser: Browser)
         assert looker.chosen() == sorted([wheels, hidden], key=list(looker.seats).index)
 
 
+def one_of(live: Live, sale: int, kind: str) -> str:
+    """Return the label of a seat for a wheelchair, beside one, or neither."""
+    house: House = live.house
+    hall = house.seatmap_of(house.sales.get(sale))
+    kinds = {
+        "wheelchair": {place.seat_no for place in hall.places if place.accessible},
+        "companion": set(hall.companion),
+    }
+    kinds["any"] = set(range(len(hall.places))) - kinds["wheelchair"] - kinds["companion"]
+    return hall.places[min(kinds[kind])].label
+
+
+@pytest.mark.parametrize("kind", ["any", "wheelchair", "companion"])
+def test_every_kind_of_seat_is_three_taps_away_on_the_map(
+    live: Live, browser: Browser, kind: str
+) -> None:
+    sale, customer = on_sale(live)
+    with looking(live, browser, sale, customer, **PHONE) as looker:
+        label = one_of(live, sale, kind)
+        looker.tap(label)  # its section
+        looker.tap(label)
+        assert looker.chosen() == [label]
+        looker.page.get_by_role("button", name="Continue").click()
+        looker.page.get_by_role("heading", name="Pay for your seats").wait_for()
+
+
+@pytest.mark.parametrize("kind", ["any", "wheelchair", "companion"])
+def test_every_kind_of_seat_is_three_taps_away_in_the_list(
+    live: Live, browser: Browser, kind: str
+) -> None:
+    sale, customer = on_sale(live)
+    label = one_of(live, sale, kind)
+    with visiting(live, browser, **PHONE, java_script_enabled=False) as visitor:
+        sign_in(visitor, customer)
+        page = visitor.page
+        page.goto(f"{live.address}/performances/{sale}/seats")
+        section = label.split("-")[0]
+        page.locator(f".choices a[href*='at={section}#']").click()
+        page.locator(f"input[name=seat][value='{label}']").check(force=True)
+        page.get_by_role("button", name="Hold the chosen seats").click()
+        page.get_by_role("heading", name="Pay for your seats").wait_for()
+
+
 def test_a_seat_that_somebody_takes_says_so_and_offers_the_nearest(
     live: Live, browser: Browser
 ) -> None:

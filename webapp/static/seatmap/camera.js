@@ -84,13 +84,16 @@ export class Camera extends EventTarget {
     this.glide(this.whole());
   }
 
-  /** Bring a box of the hall into view, at least at `closeness` pixels a unit. */
-  frame(box, closeness) {
-    const k = Math.min(
-      this.pixels.width / (box.right - box.left + 40),
-      this.pixels.height / (box.bottom - box.top + 40),
-    );
-    this.glide({ x: (box.left + box.right) / 2, y: (box.top + box.bottom) / 2, k: Math.max(k, closeness) });
+  /** Bring a box of the hall into view, at least at `closeness` pixels a unit: what does not fit then, `around` a point. */
+  frame(box, closeness, around) {
+    const margin = 20;
+    const [width, height] = [box.right - box.left + 2 * margin, box.bottom - box.top + 2 * margin];
+    const k = Math.max(closeness, Math.min(this.pixels.width / width, this.pixels.height / height));
+    const within = (value, from, size, half) =>
+      size <= 2 * half ? from + size / 2 : Math.min(from + size - half, Math.max(from + half, value));
+    const x = within(around.x, box.left - margin, width, this.pixels.width / k / 2);
+    const y = within(around.y, box.top - margin, height, this.pixels.height / k / 2);
+    this.glide({ x, y, k });
   }
 
   zoom(factor) {

@@ -79,11 +79,12 @@ export class Drawing {
     const shell = draw("polygon", { class: "shell", points, "stroke-width": 2 * ROOM });
     const { left, right, top, bottom } = section.box;
     const [x, y] = middleOf(this.hall, section, (left + right) / 2, (top + bottom) / 2);
-    const lines = [0, 1, 2].map(() => this.#text(x, y, "", "line"));
+    const room = roomAt(this.hall, section, x, y);
+    const lines = [0, 1, 2].map(() => this.#text(room.x, y, "", "line"));
     const label = draw("g", { class: "label" }, ...lines);
     const seats = draw("g", { class: "seats" });
     const group = draw("g", { class: "section", "data-section": section.code }, shell, seats, label);
-    return { section, group, shell, seats, label, lines, at: { x, y }, room: roomAt(this.hall, section, x, y), drawn: false, numbered: false };
+    return { section, group, shell, seats, label, lines, at: { x, y }, room, drawn: false, numbered: false };
   }
 
   /** Show more or less, as the camera asks for it. */
@@ -110,6 +111,7 @@ export class Drawing {
     const texts = [
       [this.sale.sections[code], free, from],
       [`${code} · ${part.short}`, part.price],
+      [code, part.short, part.price],
       [code, part.short],
       [code],
     ].find((lines) => widest(lines) * LETTER * SMALL < width && lines.length * SMALL * LINE < height) ?? [code];
@@ -233,12 +235,14 @@ function middleOf(hall, section, x, y) {
   return [hall.x[best], hall.y[best]];
 }
 
-/** How wide and high a section is at a point: between the outermost seats across it and along it. */
+/** How wide and high a section is around a point, and its middle across: where it leans, as wide as above and below alike. */
 function roomAt(hall, section, x, y) {
-  const span = (values) => Math.max(...values) - Math.min(...values) + 2 * ROOM;
-  const beside = section.seats.filter((seat) => Math.abs(hall.y[seat] - y) < 7);
-  const along = section.seats.filter((seat) => Math.abs(hall.x[seat] - x) < 7);
-  return { width: span(beside.map((seat) => hall.x[seat])), height: span(along.map((seat) => hall.y[seat])) };
+  const across = (from, to) => section.seats.filter((seat) => hall.y[seat] >= y + from && hall.y[seat] <= y + to).map((seat) => hall.x[seat]);
+  const bands = [across(-34, -14), across(-7, 7), across(14, 34)].filter((xs) => xs.length);
+  const left = Math.max(...bands.map((xs) => Math.min(...xs)));
+  const right = Math.min(...bands.map((xs) => Math.max(...xs)));
+  const ys = section.seats.filter((seat) => Math.abs(hall.x[seat] - x) < 7).map((seat) => hall.y[seat]);
+  return { x: (left + right) / 2, width: right - left + 2 * ROOM, height: Math.max(...ys) - Math.min(...ys) + 2 * ROOM };
 }
 
 /** The longest line's letters; a Korean one is as wide as two. */

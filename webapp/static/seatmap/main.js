@@ -74,7 +74,7 @@ class SeatMap {
     const { x, y } = this.camera.at(clientX, clientY);
     if (!this.drawing.near) {
       const seat = this.hall.nearest(x, y, 40 / this.camera.k);
-      if (seat >= 0) this.#enter(this.hall.section[seat]);
+      if (seat >= 0) this.#enter(this.hall.section[seat], { x, y });
       return;
     }
     const seat = this.hall.nearest(x, y, this.drawing.reach, (other) => this.board.isFree(other));
@@ -99,9 +99,9 @@ class SeatMap {
     else this.#describeSection(this.hall.sectionOf(seat));
   }
 
-  #enter(index) {
+  #enter(index, around) {
     this.#pointed = index;
-    this.camera.frame(this.hall.sections[index].box, CLOSE);
+    this.camera.frame(this.hall.sections[index].box, CLOSE, around);
     const { code } = this.hall.sections[index];
     const [free, from] = this.drawing.sections[index].summary;
     this.choice.say(fill(this.sale.words.section, { section: this.sale.sections[code], free, from }));
@@ -179,9 +179,10 @@ class SeatMap {
 
   #press() {
     if (!this.drawing.near) {
-      const first = this.hall.sections[this.#pointed].seats.find((seat) => this.board.isFree(seat));
-      this.#enter(this.#pointed);
-      this.#point(first ?? this.hall.sections[this.#pointed].seats[0]);
+      const { seats } = this.hall.sections[this.#pointed];
+      const first = seats.find((seat) => this.board.isFree(seat)) ?? seats[0];
+      this.#enter(this.#pointed, { x: this.hall.x[first], y: this.hall.y[first] });
+      this.#point(first);
     } else if (this.#cursor >= 0) {
       this.choice.toggle(this.#cursor);
       this.#describe(this.#cursor);
