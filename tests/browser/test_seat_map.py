@@ -168,6 +168,7 @@ def one_of(live: Live, sale: int, kind: str) -> str:
 def test_every_kind_of_seat_is_three_taps_away_on_the_map(
     live: Live, browser: Browser, kind: str
 ) -> None:
+    """And a tap is one: the bar with its buttons, which comes up under the finger, is not pressed by it."""
     sale, customer = on_sale(live)
     with looking(live, browser, sale, customer, **PHONE) as looker:
         label = one_of(live, sale, kind)

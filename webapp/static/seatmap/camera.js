@@ -21,7 +21,7 @@ export class Camera extends EventTarget {
     this.measure();
     this.show(this.whole());
     new ResizeObserver(() => this.#resized()).observe(svg);
-    for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel", "wheel"]) {
+    for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel", "touchend", "wheel"]) {
       svg.addEventListener(kind, this, { passive: false });
     }
   }
@@ -141,6 +141,7 @@ export class Camera extends EventTarget {
     if (event.type === "wheel") this.#wheel(event);
     else if (event.type === "pointerdown") this.#press(event);
     else if (event.type === "pointermove") this.#drag(event);
+    else if (event.type === "touchend") this.#swallow(event);
     else this.#lift(event);
   }
 
@@ -179,6 +180,11 @@ export class Camera extends EventTarget {
       this.#around((now.x + other.x) / 2, (now.y + other.y) / 2, (this.k * spread(now)) / spread(before));
     }
     this.#fingers.set(event.pointerId, now);
+  }
+
+  /** A tap was heard: no click may follow it, on a button of the bar that has just come up under the finger. */
+  #swallow(event) {
+    if (event.cancelable) event.preventDefault();
   }
 
   #lift(event) {
