@@ -74,14 +74,16 @@ def _of_durations(values: Sequence[float], what: str, percent: str | None) -> fl
 
 def measure(load: Load, seconds: float) -> dict[str, float]:
     """Return what every run has: requests, failures, checks, and how people ended."""
-    requests = sum(len(one.milliseconds) for one in load.calls.values())
-    failed = sum(one.failed for one in load.calls.values())
-    values: dict[str, float] = {
+    calls = load.calls.values()
+    requests = sum(len(one.milliseconds) for one in calls)
+    undeclared, lost = sum(one.undeclared for one in calls), sum(one.lost for one in calls)
+    return {
         "http_reqs": requests / seconds,
-        "http_req_failed": failed / max(1, requests),
-        "checks": 1 - failed / max(1, requests),
-        "undeclared": sum(one.undeclared for one in load.calls.values()),
+        "http_req_failed": sum(one.failed for one in calls) / max(1, requests),
+        "checks": 1 - (undeclared + lost) / max(1, requests),
+        "undeclared": undeclared,
+        "lost": lost,
+        "without_retry_after": sum(one.without_retry_after for one in calls),
         "admitted": len(load.events.get("admitted", ())),
         "no_seats": len(load.events.get("no_seats", ())),
     }
-    return values

@@ -4,7 +4,8 @@ Promises:
 
 1. Every request counts, whatever became of it: its name, when it began, how long it took, what it got.
 2. An answer that the API's document does not declare for that call is `undeclared`; a declared refusal is
-   not a failure. What had no answer at all is `lost`, and both are failures, as is any 5xx.
+   not a failure. What had no answer at all is `lost`, and both are failures, as is any 5xx. Who is told
+   429 or 503 without being told when to come back is counted, too.
 3. A customer who is told to wait waits as long as was said, and asks again.
 """
 
@@ -23,7 +24,7 @@ from tests.web.contract import BY_NAME
 from webapp.web import contract
 from webapp.web.contract import Operation
 
-CONNECTIONS_MAX = 2_000
+CONNECTIONS_MAX = 8_000  # everybody has one of their own, as at home
 PATIENCE_SECONDS = 30.0
 
 
@@ -55,6 +56,8 @@ class Measured:
     outcomes: Counter[str] = field(default_factory=Counter)  # "201", "409 seats_taken", "lost"
     failed: int = 0
     undeclared: int = 0
+    lost: int = 0
+    without_retry_after: int = 0
 
 
 def _declared(operation: Operation) -> frozenset[tuple[int, str]]:
@@ -71,9 +74,8 @@ class Load:
 
     def __init__(self, port: int) -> None:
         self.calls: dict[str, Measured] = {}
-        self.events: dict[
-            str, array[float]
-        ] = {}  # what happened to people: seconds since the start
+        # What happened to people, in seconds since the start.
+        self.events: dict[str, array[float]] = {}
         self._base = f"http://127.0.0.1:{port}/api/v1"
         self._began = time.perf_counter()
         self._http: aiohttp.ClientSession | None = None
@@ -95,6 +97,10 @@ class Load:
     def now(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self._began
+
+    def restart(self) -> None:
+        """Let the run begin now."""
+        self._began = time.perf_counter()
 
     def note(self, event: str) -> None:
         """Write down that something happened to somebody."""
@@ -140,6 +146,8 @@ class Load:
         measured.outcomes[f"{reply.status} {code}".strip() if reply.status else "lost"] += 1
         undeclared = bool(reply.status) and (reply.status, code) not in DECLARED[name]
         measured.undeclared += undeclared
+        measured.lost += reply.status == 0
+        measured.without_retry_after += reply.status in (429, 503) and not reply.retry_after
         measured.failed += undeclared or reply.status == 0 or reply.status >= 500
 
     async def insist(

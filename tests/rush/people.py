@@ -16,13 +16,22 @@ class Habits:
     """How people behave. Times in seconds."""
 
     party: tuple[int, ...] = (1, 2, 2, 4)
+    reads: tuple[str, ...] = ()  # of READS, before the line and before choosing
     looks: int = 2  # at the seats before choosing
     look_seconds: float = 1.0  # from one look to the next
     tries: int = 5  # to get seats
     best_share: float = 0.0  # of people who let the service choose
-    wanted: int | None = None  # everybody wants one of this many seats, from the first one on
+    wanted: float = 1.0  # everybody wants one of this share of the seats, from the first one on
     think_seconds: float = 2.0  # between holding and paying
-    pay_share: float = 1.0
+    pay_share: float = 1.0  # the others let their seats go
+    returns_after: float | None = None  # who let them go comes back after so long, and pays
+
+
+# What people read besides: the call, and its path below the performance.
+READS = {"get_performance": "", "list_seats": "/seats?status=free&limit=50"}
+
+# Random seats that one looks at before taking the next free one: else all would choose the same.
+GLANCES = 64
 
 
 class Hall:
@@ -31,32 +40,32 @@ class Hall:
     def __init__(self, performance_id: int, labels: Sequence[str], rows: Sequence[str]) -> None:
         self.path = f"/performances/{performance_id}"
         self.labels = labels
-        self._rows = rows
+        self.rows = rows
 
-    def choose(
-        self, states: str, quantity: int, wanted: int | None, rng: random.Random
-    ) -> list[str]:
+    def choose(self, states: str, quantity: int, wanted: float, rng: random.Random) -> list[str]:
         """Return free seats next to each other, from a random one on; fewer when nothing else is."""
-        limit = min(wanted or len(states), len(states))
-        start = rng.randrange(limit)
-        best: list[int] = []
-        for step in range(limit):
-            seat = (start + step) % limit
-            if states[seat] != "f":
-                continue
-            group = [seat]
-            while (
-                len(group) < quantity
-                and group[-1] + 1 < limit
-                and states[group[-1] + 1] == "f"
-                and self._rows[group[-1] + 1] == self._rows[seat]
-            ):
-                group.append(group[-1] + 1)
-            if len(group) > len(best):
-                best = group
-            if len(best) == quantity:
-                break
+        limit = max(1, round(len(states) * wanted))
+        starts = (rng.randrange(limit) for _ in range(GLANCES))
+        start = next((seat for seat in starts if states[seat] == "f"), rng.randrange(limit))
+        best = range(0)
+        for first, last in ((start, limit), (0, start)):
+            seat = states.find("f", first, last)
+            while seat >= 0 and len(best) < quantity:
+                group = self._group(states, seat, quantity, limit)
+                best = max(best, group, key=len)
+                seat = states.find("f", group.stop, last)
         return [self.labels[seat] for seat in best]
+
+    def _group(self, states: str, first: int, quantity: int, limit: int) -> range:
+        """Return the free seats of one row from `first` on, at most `quantity`."""
+        end = first + 1
+        while (
+            end < min(first + quantity, limit)
+            and states[end] == "f"
+            and self.rows[end] == self.rows[first]
+        ):
+            end += 1
+        return range(first, end)
 
 
 class Person:
@@ -74,24 +83,34 @@ class Person:
     async def come(self) -> None:
         """Do everything once, and note how it ended."""
         self.load.note("arrived")
-        end = await self._sale()
+        end = await self._sale(self.habits.pay_share)
+        if end == "abandoned" and self.habits.returns_after is not None:
+            self.load.note("let go")
+            await asyncio.sleep(self.habits.returns_after)
+            end = await self._sale(1.0)
         self.load.note(end)
 
-    async def _sale(self) -> str:
-        refused = await self._wait()
+    async def _sale(self, pay_share: float) -> str:
+        await self._read("get_performance")
+        refused = await self.wait()
         if refused:
             return refused
         self.load.note("admitted")
+        await self._read("list_seats")
         held = await self._hold()
         if held is None:
             return "no_seats"
         self.load.note("held")
         await asyncio.sleep(self.rng.expovariate(1 / self.habits.think_seconds))
-        if self.rng.random() >= self.habits.pay_share:
+        if self.rng.random() >= pay_share:
             return "abandoned"
         return await self._pay(held)
 
-    async def _wait(self) -> str:
+    async def _read(self, name: str) -> None:
+        if name in self.habits.reads:
+            await self.load.insist(name, f"{self.hall.path}{READS[name]}")
+
+    async def wait(self) -> str:
         """Join and poll until it is one's turn; return why it will not be, or nothing."""
         path = f"{self.hall.path}/queue"
         reply = await self.load.insist("join_queue", path, self.session)
@@ -121,7 +140,7 @@ class Person:
                 reply = await self._ask_for({"seats": seats})
                 if reply.ok or reply.code != "seats_taken":
                     return self._got(reply)
-        if self.habits.wanted is not None:
+        if self.habits.wanted < 1:
             return None  # those seats or none
         return self._got(await self._ask_for(best))
 

@@ -1,7 +1,9 @@
 """The gate notices what a gate must notice, and a small rush goes through the real processes."""
 
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from tests.rush import gate
 from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
-from tests.rush.scenarios import SCENARIOS, SOUND, Scenario
+from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
 
 
 def answered(*replies: tuple[str, Reply]) -> Load:
@@ -31,6 +33,9 @@ OK = ("get_availability", Reply(200, {}, 0))
         (("pay", Reply(503, {"code": "busy"}, 1)), "http_req_failed"),
         (("pay", Reply(0, {}, 1)), "http_req_failed"),
         (("pay", Reply(500, {}, 0)), "undeclared"),
+        (("pay", Reply(0, {}, 1)), "lost"),
+        (("pay", Reply(503, {"code": "busy"}, 0)), "without_retry_after"),
+        (("pay", Reply(429, {"code": "too_many_attempts"}, 0)), "without_retry_after"),
         (("pay", Reply(200, {}, 0)), "undeclared"),  # a booking is 201
         (("pay", Reply(409, {"code": "seats_taken"}, 0)), "undeclared"),  # declared for holds only
     ],
@@ -43,7 +48,8 @@ def test_the_gate_tells_a_failure_from_a_declared_refusal(
     assert (good["http_req_failed"], good["undeclared"], good["checks"]) == (0, 0, 1)
     broken = gate.measure(answered(OK, declared, bad), 1.0)
     assert broken[metric] > 0
-    verdicts = gate.judge(SOUND, answered(OK, bad), broken | {"integrity": 1.0})
+    thresholds = SOUND | UNFAILING | {"lost": ["count==0"], "without_retry_after": ["count==0"]}
+    verdicts = gate.judge(thresholds, answered(OK, bad), broken | {"integrity": 1.0})
     assert not all(verdict.holds for verdict in verdicts)
 
 
@@ -72,34 +78,85 @@ def test_people_choose_free_neighbours_of_one_row() -> None:
     hall = Hall(1, ["A1", "A2", "A3", "B1", "B2"], ["A", "A", "A", "B", "B"])
     rng = random.Random(1)
     for _ in range(20):
-        assert hall.choose("fshff", 2, None, rng) == ["B1", "B2"]
-        assert hall.choose("sshss", 2, None, rng) == []
-        assert set(hall.choose("fffff", 1, 2, rng)) <= {"A1", "A2"}
+        assert hall.choose("fshff", 2, 1.0, rng) == ["B1", "B2"]
+        assert hall.choose("sshss", 2, 1.0, rng) == []
+        assert set(hall.choose("fffff", 1, 0.4, rng)) <= {"A1", "A2"}
+
+
+def play(scenario: Scenario, directory: Path) -> str:
+    """Rush it, expect that it passes, and return what is told of it."""
+    # In a thread: the browser's tests leave an event loop running in this one.
+    with ThreadPoolExecutor(1) as aside:
+        assert aside.submit(run, "small", scenario, "1", directory).result()
+    return (directory / "small.md").read_text()
+
+
+QUICK = Habits(party=(1,), looks=1, think_seconds=0.1, look_seconds=0.1)
 
 
 @pytest.mark.slow
 @pytest.mark.failure("F35")
 def test_a_small_rush_passes_its_gate(tmp_path: Path) -> None:
     scenario = Scenario(
-        "40 people and 60 seats",
+        "40 people and 40 seats; every fourth lets a seat go and comes back for it",
         people=40,
-        seats=60,
+        seats=40,
         arrivals=[(2, 1.0)],
-        habits=Habits(party=(1,), think_seconds=0.1, look_seconds=0.1),
+        habits=replace(
+            QUICK, reads=("get_performance", "list_seats"), pay_share=0.75, returns_after=3.5
+        ),
         capacity=20,
+        hold_seconds=3,
         forged_per_second=20,
         opens_in=0.5,
-        thresholds=SOUND | {"booked": ["rate==1"]},
+        thresholds=SOUND
+        | {"booked": ["rate==1"], "sold": ["rate==1"], "sold_out_after": ["value<60"]},
     )
-    # In a thread: the browser's tests leave an event loop running in this one.
-    with ThreadPoolExecutor(1) as aside:
-        assert aside.submit(run, "small", scenario, "1", tmp_path).result()
-    told = (tmp_path / "small.md").read_text()
+    told = play(scenario, tmp_path)
     assert "| booked | 40 |" in told
-    assert (tmp_path / "small.html").read_text().count("<svg") > 5
+    assert "| list_seats |" in told
+    page = (tmp_path / "small.html").read_text()
+    for plot in ("Arrivals, holds and bookings", "waiting and active", "Retries", "CPU", "pay"):
+        assert re.search(f"<h3>[^<]*{plot}.*?<polyline points=.[0-9]", page), plot
+    assert ">sold out</text>" in page
+
+
+@pytest.mark.slow
+@pytest.mark.failure("F5")
+def test_dead_holds_are_swept_while_others_buy(tmp_path: Path) -> None:
+    """What the sweep costs those who buy is measured by `make rush RUSH=sweep`, not here."""
+    scenario = Scenario(
+        "20 people buy, and 60 holds expire meanwhile",
+        people=20,
+        seats=100,
+        arrivals=[(4, 1.0)],
+        habits=QUICK,
+        dead_holds=60,
+        dead_after=1.0,
+        thresholds=SOUND | {"swept": ["rate==1"], "booked": ["rate==1"]},
+    )
+    play(scenario, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.failure("F39")
+def test_twice_as_many_as_are_taken_get_their_seats_in_the_end(tmp_path: Path) -> None:
+    scenario = Scenario(
+        "As many as buy in a second, then twice as many",
+        people=3_000,
+        seats=3_000,
+        arrivals=[],
+        habits=QUICK,
+        pressure=Pressure(at_once=4, find_seconds=2.0, overload_seconds=2.0),
+        thresholds=SOUND | {"without_retry_after": ["count==0"], "booked": ["rate==1"]},
+    )
+    assert "under pressure it made" in play(scenario, tmp_path)
 
 
 def test_every_scenario_counts_more_than_latency() -> None:
     for scenario in SCENARIOS.values():
         assert set(SOUND) < set(scenario.thresholds)
-        assert {"booked", "sold", "admitted"} & set(scenario.thresholds)
+        assert {"booked", "sold"} & set(scenario.thresholds)
+        # Only who is sent more than can be served may be refused by 503, and must be told when to return.
+        refusing = {"lost", "without_retry_after"} if scenario.pressure else {"http_req_failed"}
+        assert refusing <= set(scenario.thresholds)

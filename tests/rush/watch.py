@@ -1,13 +1,19 @@
-"""What happens on the machine and in the database while a rush goes on, once a second."""
+"""What happens on the machine and in the database while a rush goes on, once a second.
+
+It costs what it costs: a look is four small queries and some files of /proc, and every five seconds one request
+for the service's metrics, all from the load's own process, whose CPU time it counts in.
+"""
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import psycopg
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -22,6 +28,19 @@ SELECT count(*) FILTER (WHERE ticket_id IS NULL AND held_until > now()),
 FROM seat WHERE performance_id = %(sale)s
 """
 
+# What the server counts, and what its connections do just now.
+_COUNTED = """
+SELECT xact_commit, xact_rollback FROM pg_stat_database WHERE datname = current_database()
+"""
+_DOING = """
+SELECT count(*) FILTER (WHERE state = 'active' AND wait_event_type IS NULL),
+       count(*) FILTER (WHERE state = 'active' AND wait_event_type IS NOT NULL)
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_RETRIES = re.compile(r'jari_transaction_retries_total\{.*sqlstate="([^"]+)"\} (\S+)')
+METRICS_EVERY_SECONDS = 5.0
+
 
 @dataclass
 class Series:
@@ -31,10 +50,11 @@ class Series:
     values: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, second: float, values: Mapping[str, float]) -> None:
-        """Append one sample; every sample has the same names."""
+        """Append one sample; a name that is new was 0 before."""
         self.seconds.append(second)
-        for name, value in values.items():
-            self.values.setdefault(name, []).append(value)
+        for name in self.values.keys() | values.keys():
+            line = self.values.setdefault(name, [0.0] * (len(self.seconds) - 1))
+            line.append(values.get(name, 0.0))
 
 
 def family(pid: int) -> list[int]:
@@ -64,31 +84,59 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 class Watch:
     """Looks once a second until it is cancelled."""
 
-    def __init__(self, url: str, sale: int, processes: Mapping[str, int]) -> None:
+    def __init__(self, url: str, sale: int, port: int, processes: Mapping[str, int]) -> None:
         self.series = Series()
+        self.retries = Series()  # transactions run again since the start, by SQLSTATE
         self.cpu_total: dict[str, float] = {}
         self._url = url
         self._sale = sale
+        self._metrics = f"http://127.0.0.1:{port}/metrics"
         self._processes = processes
 
     async def look(self) -> None:
         """Sample for ever; also says on the terminal how it goes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_at_everything())
+            group.create_task(self._look_at_retries())
+
+    async def _look_at_everything(self) -> None:
         began = time.perf_counter()
         first = before = self._cpu()
         last = began
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as database:
+            counted = await self._row(database, _COUNTED)
             while True:
                 await asyncio.sleep(1)
                 now, cpu = time.perf_counter(), self._cpu()
                 sample = await self._ask(database)
-                sample |= {
-                    f"cpu {name}": max(0.0, cpu[name] - before[name]) / (now - last) * 100
-                    for name in cpu
-                }
+                passed, counts = now - last, await self._row(database, _COUNTED)
+                for name, old, new in zip(("commits", "rollbacks"), counted, counts, strict=True):
+                    sample[name] = (new - old) / passed
+                for name, used in cpu.items():
+                    sample[f"cpu {name}"] = max(0.0, used - before[name]) / passed * 100
                 self.series.add(now - began, sample)
                 self.cpu_total = {name: cpu[name] - first[name] for name in cpu}
                 self._say(now - began, sample)
-                before, last = cpu, now
+                before, last, counted = cpu, now, counts
+
+    async def _look_at_retries(self) -> None:
+        began = time.perf_counter()
+        async with aiohttp.ClientSession() as http:
+            while True:
+                async with http.get(self._metrics) as answer:
+                    found = _RETRIES.findall(await answer.text())
+                sums = dict.fromkeys(("40001", "40P01"), 0.0)
+                for state, value in found:
+                    sums[state] = sums.get(state, 0.0) + float(value)
+                self.retries.add(time.perf_counter() - began, sums)
+                await asyncio.sleep(METRICS_EVERY_SECONDS)
+
+    def sold_out_after(self, seats: int) -> float:
+        """Return after how many seconds all seats were sold; infinity: they were not."""
+        for second, sold in zip(self.series.seconds, self.series.values["sold"], strict=True):
+            if sold >= seats:
+                return second
+        return float("inf")
 
     def _cpu(self) -> dict[str, float]:
         return {name: cpu_seconds(family(pid)) for name, pid in self._processes.items()} | {
@@ -98,7 +146,9 @@ class Watch:
     async def _ask(self, database: psycopg.AsyncConnection) -> dict[str, float]:
         waiting, active = await self._row(database, _STATES)
         held, sold = await self._row(database, _SEATS)
-        return {"waiting": waiting, "active": active, "held": held, "sold": sold}
+        running, waits = await self._row(database, _DOING)
+        people = {"waiting": waiting, "active": active}
+        return people | {"held": held, "sold": sold, "running": running, "blocked": waits}
 
     async def _row(self, database: psycopg.AsyncConnection, query: str) -> tuple[float, float]:
         cursor = await database.execute(query, {"sale": self._sale})

@@ -1,0 +1,176 @@
+"""The stage of a rush: a sale on a throw-away PostgreSQL, its crowd, and the processes that sell it.
+
+Promises:
+
+1. The service runs as in earnest: gunicorn with its own configuration, `python -m jobs`, commits that wait
+   for the disk. Only what SETTINGS says is set.
+2. Everything in the database was done by the domain, so that `verify` judges all of it: the dead holds, too.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from tests import builders
+from tests.bench.__main__ import DURABLE
+from tests.builders import Customer
+from tests.conftest import config_for, dispose
+from tests.postgres import Postgres
+from tests.rush.people import Hall
+from tests.rush.scenarios import Scenario
+from tests.servers import Scheduler, Web
+from webapp import create_app
+from webapp.clock import Clock
+from webapp.commands import migrate_to
+from webapp.db import Database, Tx
+from webapp.domain import catalogue, seatmap
+from webapp.domain.model import Hold
+
+WORKERS, THREADS = 2, 6
+SETTINGS = {"POOL_SIZE": THREADS, "LOG_LEVEL": "warning"}
+ACCOUNTS_AT_ONCE = 2_000
+PREPARING = 4  # threads that place the dead holds
+PLACED_PER_SECOND = 120.0  # at the least: so long before they expire
+
+
+class Frozen(Clock):
+    """A clock that stands."""
+
+    def __init__(self, at: datetime) -> None:
+        super().__init__(lambda: at)
+        self._at = at
+
+    def now(self) -> datetime:
+        """Return always the same moment."""
+        return self._at
+
+
+class Stage:
+    """A sale, its crowd, and the processes that sell it."""
+
+    def __init__(self, scenario: Scenario, server: Postgres, directory: Path) -> None:
+        self.scenario = scenario
+        self.url = server.create_database("rush")
+        self.server = server
+        self._app = create_app(config_for(self.url))
+        migrate_to(self._app)
+        self.db: Database = self._app.extensions["jari"].db
+        self.customers = self._make_customers(scenario.people)
+        self.waiting = self._make_customers(scenario.waiting)
+        self.web = Web(
+            self.url, directory / "web.log", workers=WORKERS, threads=THREADS, **SETTINGS
+        )
+        self.jobs = Scheduler(self.url, directory / "jobs.log", LOG_LEVEL="warning")
+        self.sale = 0
+        self.other_sale = 0
+        self.begins_at = 0.0  # when the first may come, by time.monotonic()
+
+    def _make_customers(self, count: int) -> list[Customer]:
+        made: list[Customer] = []
+        while len(made) < count:
+            made += builders.make_accounts(self.db, min(ACCOUNTS_AT_ONCE, count - len(made)))
+        return made
+
+    @contextlib.contextmanager
+    def set(self) -> Iterator["Stage"]:
+        """Start the processes and put the sale up; people may come from `begins_at` on."""
+        scenario = self.scenario
+        hold_seconds = scenario.hold_seconds
+        if scenario.dead_holds:
+            seconds = scenario.dead_after + 10 + scenario.dead_holds / PLACED_PER_SECOND
+            hold_seconds = round(seconds)
+        with self.web:
+            self.sale = builders.make_sale(
+                self.db,
+                seats=scenario.seats,
+                opens_in=-60.0 if scenario.dead_holds else scenario.opens_in,
+                capacity=scenario.capacity,
+                rate_per_minute=scenario.rate_per_minute,
+                hold_seconds=hold_seconds,
+                session_seconds=max(scenario.session_seconds, hold_seconds),
+            )
+            self.begins_at = time.monotonic() + scenario.opens_in
+            if scenario.waiting:
+                self.other_sale = builders.make_sale(self.db, capacity=0)
+            if scenario.dead_holds:
+                self.begins_at = self._place_dead_holds(hold_seconds)
+            with self.jobs:
+                yield self
+        dispose(self._app)
+
+    def _place_dead_holds(self, hold_seconds: int) -> float:
+        """Place them as of one moment; return when it is `dead_after` before their end."""
+        running = self.db.clock
+        began = running.now()
+        owners = self._make_customers(self.scenario.dead_holds)
+        self.db.clock = Frozen(began)
+
+        def place(number: int) -> None:
+            admitted = builders.enter(self.db, owners[number], self.sale, 2 * hold_seconds)
+            builders.place(self.db, admitted, [number])
+
+        with ThreadPoolExecutor(PREPARING) as pool:
+            list(pool.map(place, range(len(owners))))
+        self.db.clock = running
+        end = began + timedelta(seconds=hold_seconds - self.scenario.dead_after)
+        left = (end - running.now()).total_seconds()
+        if left < 1:
+            raise RuntimeError(
+                "This machine places holds too slowly for this scenario: --scale 0.2"
+            )
+        return time.monotonic() + left
+
+    def hall(self, sale: int | None = None) -> Hall:
+        """Read the hall as a client would have it."""
+        performance_id = sale or self.sale
+
+        def places(tx: Tx) -> Sequence[seatmap.Place]:
+            return seatmap.load(tx, catalogue.get_rules(tx, performance_id).seatmap_id).places
+
+        found = self.db.read(places)
+        rows = [f"{place.section} {place.row}" for place in found]
+        return Hall(performance_id, [place.label for place in found], rows)
+
+    def count_sold(self) -> int:
+        """Count the seats that are sold now."""
+        return self.db.lookup(seatmap.states, self.sale).count(seatmap.SOLD)
+
+    def count_swept(self) -> int:
+        """Count the holds that expired and that the sweeper has given back."""
+        query = select(func.count()).where(
+            Hold.performance_id == self.sale,
+            Hold.end_reason == "expired",
+            Hold.swept_at.is_not(None),
+        )
+        return int(self.db.read(lambda tx: tx.execute(query).scalar_one()))
+
+    def export(self, file: Path) -> None:
+        """Write what another load tool needs: where, which seats, and everybody's session."""
+        hall = self.hall()
+        told = {
+            "base": f"http://127.0.0.1:{self.web.port}/api/v1",
+            "people": self.scenario.people,
+            "performance_id": self.sale,
+            "other_performance_id": self.other_sale,
+            "labels": hall.labels,
+            "rows": hall.rows,
+            "sessions": [customer.session for customer in self.customers],
+            "waiting_sessions": [customer.session for customer in self.waiting],
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(told))
+
+
+@contextlib.contextmanager
+def staged(scenario: Scenario, directory: Path) -> Iterator[Stage]:
+    """Start PostgreSQL and everything on it."""
+    with Postgres(DURABLE) as server:
+        stage = Stage(scenario, server, directory)
+        with stage.set():
+            yield stage
