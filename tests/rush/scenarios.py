@@ -4,6 +4,7 @@ Each says who comes when (open model: people arrive whether or not others were a
 the thresholds that decide. The first two are the load tests of the incident reports that Jari comes from.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -68,7 +69,11 @@ class Scenario:
     compared: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def scaled(self, scale: float) -> Self:
-        """Return the same with a share of the people and seats; a pressed sale is shorter as well."""
+        """Return the same with a share of the people and seats; a pressed sale is shorter as well.
+
+        So many fewer people ask less often, too: what a second must bring is scaled with them.
+        """
+        rates = [scale_rate(threshold, scale) for threshold in self.thresholds.get("http_reqs", ())]
         return replace(
             self,
             people=int(self.people * scale),
@@ -76,7 +81,14 @@ class Scenario:
             dead_holds=int(self.dead_holds * scale),
             waiting=int(self.waiting * scale),
             pressure=self.pressure and self.pressure.scaled(scale),
+            thresholds=dict(self.thresholds) | ({"http_reqs": rates} if rates else {}),
         )
+
+
+def scale_rate(threshold: str, scale: float) -> str:
+    """Return `rate>100` as `rate>10` for a scale of 0.1."""
+    form, sign, limit = re.split(r"([<>]=?)", threshold)
+    return f"{form}{sign}{float(limit) * scale:g}"
 
 
 SCENARIOS = {
