@@ -6,11 +6,11 @@ FILE says where it is and who may come; Ctrl-C ends it and tells what `verify` f
 """
 
 import argparse
-import contextlib
 import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,12 +63,14 @@ def _lines(checked: Sequence[Result]) -> list[str]:
 
 def set_up(scenario: Scenario, file: Path) -> bool:
     """Set a sale up for another load tool, until Ctrl-C; return whether `verify` finds nothing then."""
+    enough = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: enough.set())
     with tempfile.TemporaryDirectory() as logs, staged(scenario, Path(logs)) as stage:
         stage.export(file)
         opens = max(0.0, stage.begins_at - time.monotonic())
         print(f"{file} is written; people may come in {opens:.0f} s. Ctrl-C ends it.", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        enough.wait()
         checked = stage.db.read(audit.run).results
         print("\n".join(_lines(checked)), f"sold: {stage.count_sold()}", sep="\n")
     return all(result.ok for result in checked)

@@ -23,12 +23,16 @@ class Habits:
     best_share: float = 0.0  # of people who let the service choose
     wanted: float = 1.0  # everybody wants one of this share of the seats, from the first one on
     think_seconds: float = 2.0  # between holding and paying
+    stays_seconds: float = 0.0  # how long one watches the map when there is nothing left on it
     pay_share: float = 1.0  # the others let their seats go
     returns_after: float | None = None  # who let them go comes back after so long, and pays
 
 
 # What people read besides: the call, and its path below the performance.
 READS = {"get_performance": "", "list_seats": "/seats?status=free&limit=50"}
+
+# Refusals that say: look again, somebody else was quicker.
+GONE = ("seats_taken", "not_enough_seats")
 
 # Random seats that one looks at before taking the next free one: else all would choose the same.
 GLANCES = 64
@@ -130,35 +134,44 @@ class Person:
         return self.session | {token: self.tokens[token]}
 
     async def _hold(self) -> Reply | None:
-        """Look, choose and try, as often as one's patience lasts; then take what the service finds."""
-        best = {"best_available": {"quantity": self.quantity}}
+        """Get seats; who finds none watches the map as long as their patience lasts."""
+        until = self.load.now + self.habits.stays_seconds
+        reply = await self._choose(self.habits.looks)
+        while (reply is None or reply.code in GONE) and self.load.now < until:
+            await self._pause()
+            reply = await self._choose(1)
+        if reply is None or reply.ok:
+            return reply
+        self.load.note(f"hold: {reply.code}")
+        return None
+
+    async def _choose(self, looks: int) -> Reply | None:
+        """Look, choose and try some times; then take what the service finds. None: nothing to try for."""
+        seats: list[str] = []
         if self.rng.random() >= self.habits.best_share:
             for number in range(self.habits.tries):
-                seats = await self._look(self.habits.looks if number == 0 else 1)
+                seats = await self._look(looks if number == 0 else 1)
                 if not seats:
                     break
                 reply = await self._ask_for({"seats": seats})
-                if reply.ok or reply.code != "seats_taken":
-                    return self._got(reply)
-        if self.habits.wanted < 1:
-            return None  # those seats or none
-        return self._got(await self._ask_for(best))
+                if reply.code != "seats_taken":
+                    return reply
+        if self.habits.wanted < 1 or (self.habits.stays_seconds and not seats):
+            return None  # those seats or none; or it is seen that there are none
+        return await self._ask_for({"best_available": {"quantity": self.quantity}})
 
     async def _ask_for(self, wish: dict[str, Any]) -> Reply:
         path, headers = f"{self.hall.path}/holds", self._with("Access-Token")
         return await self.load.insist("place_hold", path, headers, wish)
 
-    def _got(self, reply: Reply) -> Reply | None:
-        if reply.ok:
-            return reply
-        self.load.note(f"hold: {reply.code}")
-        return None
+    async def _pause(self) -> None:
+        await asyncio.sleep(self.habits.look_seconds * self.rng.uniform(0.5, 1.5))
 
     async def _look(self, times: int) -> list[str]:
         states = ""
         for number in range(times):
             if number:
-                await asyncio.sleep(self.habits.look_seconds * self.rng.uniform(0.5, 1.5))
+                await self._pause()
             reply = await self.load.insist("get_availability", f"{self.hall.path}/availability")
             states = reply.body.get("states", "")
         return (

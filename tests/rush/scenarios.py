@@ -18,6 +18,7 @@ SOUND: dict[str, Sequence[str]] = {
     "integrity": ["rate==1"],
 }
 UNFAILING: dict[str, Sequence[str]] = {"http_req_failed": ["rate<0.001"]}
+CAPACITY_MIN = 20
 SECONDS_MIN = 4.0  # of a part of a pressed sale, at whatever scale
 
 
@@ -69,7 +70,7 @@ class Scenario:
     compared: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def scaled(self, scale: float) -> Self:
-        """Return the same with a share of the people and seats; a pressed sale is shorter as well.
+        """Return the same with a share of the people, seats and places inside; a pressed sale is shorter as well.
 
         So many fewer people ask less often, too: what a second must bring is scaled with them.
         """
@@ -78,6 +79,8 @@ class Scenario:
             self,
             people=int(self.people * scale),
             seats=int(self.seats * scale),
+            capacity=self.capacity and max(CAPACITY_MIN, int(self.capacity * scale)),
+            rate_per_minute=max(CAPACITY_MIN, int(self.rate_per_minute * scale)),
             dead_holds=int(self.dead_holds * scale),
             waiting=int(self.waiting * scale),
             pressure=self.pressure and self.pressure.scaled(scale),
@@ -114,7 +117,11 @@ SCENARIOS = {
         seats=20_000,
         arrivals=[(60, 1.0)],
         habits=Habits(
-            party=(1,), reads=("get_performance", "list_seats"), pay_share=0.9, returns_after=31.0
+            party=(1,),
+            reads=("get_performance", "list_seats"),
+            stays_seconds=60.0,
+            pay_share=0.9,
+            returns_after=31.0,
         ),
         capacity=1_500,
         hold_seconds=30,
@@ -166,10 +173,10 @@ SCENARIOS = {
         people=4_000,
         seats=2_000,
         arrivals=[(30, 1.0)],
-        habits=Habits(party=(1,), pay_share=0.6),
+        habits=Habits(party=(1,), looks=1, stays_seconds=60.0, pay_share=0.6),
         capacity=400,
         hold_seconds=15,
-        session_seconds=60,
+        session_seconds=120,
         thresholds=SOUND | UNFAILING | {"http_req_duration": ["p(90)<2000"], "sold": ["rate>0.99"]},
     ),
     "sold-out": Scenario(

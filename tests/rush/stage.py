@@ -153,11 +153,15 @@ class Stage:
     def export(self, file: Path) -> None:
         """Write what another load tool needs: where, which seats, and everybody's session."""
         hall = self.hall()
-        told = {
+        about = {
             "base": f"http://127.0.0.1:{self.web.port}/api/v1",
+            "begins_at": time.time() + self.begins_at - time.monotonic(),
             "people": self.scenario.people,
             "performance_id": self.sale,
             "other_performance_id": self.other_sale,
+        }
+        told = {
+            "about": about,
             "labels": hall.labels,
             "rows": hall.rows,
             "sessions": [customer.session for customer in self.customers],

@@ -1,5 +1,6 @@
 """The gate notices what a gate must notice, and a small rush goes through the real processes."""
 
+import json
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rush import gate
+from tests.rush import gate, k6
 from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
@@ -160,3 +161,32 @@ def test_every_scenario_counts_more_than_latency() -> None:
         # Only who is sent more than can be served may be refused by 503, and must be told when to return.
         refusing = {"lost", "without_retry_after"} if scenario.pressure else {"http_req_failed"}
         assert refusing <= set(scenario.thresholds)
+
+
+def test_k6_plays_the_same_scenarios_with_the_same_thresholds() -> None:
+    """Every threshold is k6's or the harness's alone; those that are k6's are k6's own metrics, or the script's."""
+    told = json.loads(k6.FILE.read_text())
+    assert k6.FILE.read_text() == k6.text(), "python -m tests.rush.k6"
+    assert told["scenarios"].keys() == SCENARIOS.keys()
+    script = (k6.FILE.parent / "rush.js").read_text()
+    made_there = set(re.findall(r"new (?:Counter|Rate)\('(\w+)'\)", script))
+    for name, scenario in SCENARIOS.items():
+        one = told["scenarios"][name]
+        assert one["thresholds"] | one["judged_by_the_harness"] == {
+            metric: list(limits) for metric, limits in scenario.thresholds.items()
+        }
+        for metric in one["thresholds"]:
+            assert metric.partition("{")[0] in made_there | K6_METRICS, metric
+    assert (
+        "thresholds: Object.assign({ dropped_iterations: ['count==0'] }, told.thresholds)" in script
+    )
+
+
+K6_METRICS = {"checks", "http_reqs", "http_req_duration", "http_req_failed"}
+
+
+def test_a_smaller_scale_asks_for_a_smaller_rate() -> None:
+    scaled = SCENARIOS["incident-1"].scaled(0.1)
+    assert scaled.thresholds["http_reqs"] == ["rate>10", "rate>=41.7"]
+    assert (scaled.people, scaled.seats, scaled.capacity) == (500, 2_000, 400)
+    assert SCENARIOS["sweep"].scaled(1) == SCENARIOS["sweep"]

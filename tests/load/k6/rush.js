@@ -1,0 +1,292 @@
+// The rush in k6: whole sales with thousands of people, each of whom comes, waits, looks, chooses and pays.
+//
+//     k6 run -e SCENARIO=incident-2 -e STAGE=/tmp/stage.json rush.js
+//
+// What is played and what must hold is in scenarios.json, made by the harness (`python -m tests.rush.k6`);
+// who comes and where is in STAGE, made by `python -m tests.rush incident-2 --stage /tmp/stage.json`.
+// People come whether or not others were answered (open model). README.md has the rest.
+
+import { check, sleep } from 'k6';
+import { SharedArray } from 'k6/data';
+import exec from 'k6/execution';
+import http from 'k6/http';
+import { Counter, Rate } from 'k6/metrics';
+
+const known = JSON.parse(open('./scenarios.json'));
+
+// Once for all virtual users: each would have a copy of the whole hall and of everybody's session.
+function shared(name) {
+  return new SharedArray(name, () => [].concat(JSON.parse(open(__ENV.STAGE))[name]));
+}
+
+const [stage] = shared('about');
+const [labels, rows, sessions] = [shared('labels'), shared('rows'), shared('sessions')];
+const waitingSessions = shared('waiting_sessions');
+const told = known.scenarios[__ENV.SCENARIO];
+const habits = told.habits;
+const path = `/performances/${stage.performance_id}`;
+
+// -- who comes when ---------------------------------------------------------------------------
+
+const wait = Math.max(0, stage.begins_at - Date.now() / 1000); // until the sale is open
+const parts = {};
+let comes = 0; // people in the parts so far
+let begins = wait;
+
+function part(name, seconds, count, first, run) {
+  parts[name] = {
+    executor: 'constant-arrival-rate',
+    exec: run,
+    startTime: `${Math.round(first * 1000)}ms`,
+    duration: `${Math.round(seconds * 1000)}ms`,
+    timeUnit: `${Math.round(seconds * 1000)}ms`,
+    rate: count,
+    preAllocatedVUs: Math.min(count, 500),
+    maxVUs: count,
+    gracefulStop: `${told.patience_seconds}s`,
+  };
+}
+
+function people(name, seconds, count) {
+  part(name, seconds, count, begins, 'come');
+  parts[name].env = { FIRST: String(comes) };
+  comes += count;
+  begins += seconds;
+}
+
+told.arrivals.forEach(([seconds, share], number) => {
+  people(`arrivals_${number + 1}`, seconds, Math.round(share * stage.people));
+});
+if (told.pressure) {
+  // The harness finds out what the house takes; here it is said, in people per second.
+  const rate = Number(__ENV.RATE);
+  if (!(rate > 0)) throw new Error('This scenario wants -e RATE=…, the people per second that the house takes');
+  const { find_seconds: calm, overload_seconds: overload, multiple } = told.pressure;
+  people('before', calm, Math.round(rate * calm));
+  people('overload', overload, Math.round(rate * multiple * overload));
+  people('after', calm, Math.round(rate * calm));
+}
+const seconds = begins - wait;
+if (told.forged_per_second) {
+  part('forged', seconds, Math.round(told.forged_per_second * seconds), wait, 'forge');
+}
+if (waitingSessions.length) {
+  const [first, last] = told.waiting_come;
+  part('elsewhere', last - first, waitingSessions.length, wait + first, 'waitElsewhere');
+}
+
+// A declared refusal is no failure: only a 5xx is, and what got no answer.
+http.setResponseCallback(http.expectedStatuses({ min: 200, max: 499 }));
+
+export const options = {
+  scenarios: parts,
+  // Who could not come because k6 had no room for them would make everything look quicker.
+  thresholds: Object.assign({ dropped_iterations: ['count==0'] }, told.thresholds),
+};
+
+const undeclared = new Counter('undeclared');
+const lost = new Counter('lost');
+const withoutRetryAfter = new Counter('without_retry_after');
+const noSeats = new Counter('no_seats');
+const booked = new Rate('booked');
+const ends = new Counter('ends');
+
+// -- one request --------------------------------------------------------------------------------
+
+function ask(name, where, headers, body) {
+  const sent = Object.assign({}, headers);
+  if (body !== undefined) sent['Content-Type'] = 'application/json';
+  const { method, declared } = known.calls[name];
+  const content = body === undefined ? null : JSON.stringify(body);
+  const answer = http.request(method, `${stage.base}${where}`, content, { headers: sent, tags: { name } });
+  const reply = { status: answer.status, body: {}, retryAfter: Number(answer.headers['Retry-After'] || 0) };
+  if (answer.body && answer.body[0] === '{') reply.body = JSON.parse(answer.body);
+  reply.ok = reply.status >= 200 && reply.status < 300;
+  const outcome = reply.ok ? String(reply.status) : `${reply.status} ${reply.body.code}`;
+  const isDeclared = declared.includes(outcome);
+  check(reply, { 'answered as the document says': () => isDeclared });
+  if (!reply.status) lost.add(1);
+  else if (!isDeclared) undeclared.add(1, { outcome });
+  if ([429, 503].includes(reply.status) && !reply.retryAfter) withoutRetryAfter.add(1);
+  return reply;
+}
+
+// Like ask, and again when the service is busy or was not heard, after as long as it said.
+function insist(name, where, headers, body) {
+  let reply = ask(name, where, headers, body);
+  for (let tries = 1; tries < 10 && [0, 429, 503].includes(reply.status); tries += 1) {
+    sleep(Math.max(reply.retryAfter, 0.5));
+    reply = ask(name, where, headers, body);
+  }
+  return reply;
+}
+
+// -- one person -----------------------------------------------------------------------------------
+
+function pick(items) {
+  return items[Math.floor(Math.random() * items.length)];
+}
+
+function thinking(mean) {
+  return -Math.log(1 - Math.random()) * mean;
+}
+
+// Free seats next to each other in one row, from a random one on; fewer when nothing else is.
+function choose(states, quantity) {
+  const limit = Math.max(1, Math.round(states.length * habits.wanted));
+  let start = Math.floor(Math.random() * limit);
+  for (let glance = 0; glance < known.glances && states[start] !== 'f'; glance += 1) {
+    start = Math.floor(Math.random() * limit);
+  }
+  let best = [];
+  for (let step = 0; step < limit && best.length < quantity; step += 1) {
+    const seat = (start + step) % limit;
+    if (states[seat] === 'f') {
+      const group = [seat];
+      for (let next = seat + 1; group.length < quantity && next < limit; next += 1) {
+        if (states[next] !== 'f' || rows[next] !== rows[seat]) break;
+        group.push(next);
+      }
+      if (group.length > best.length) best = group;
+    }
+  }
+  return best.map((seat) => labels[seat]);
+}
+
+class Person {
+  constructor(session, room) {
+    this.session = { Authorization: `Bearer ${session}` };
+    this.tokens = {};
+    this.room = room;
+    this.quantity = pick(habits.party);
+  }
+
+  come() {
+    let end = this.buy(habits.pay_share);
+    if (end === 'abandoned' && habits.returns_after !== null) {
+      sleep(habits.returns_after);
+      end = this.buy(1);
+    }
+    return end;
+  }
+
+  buy(payShare) {
+    this.read('get_performance');
+    const refused = this.wait(Infinity);
+    if (refused) return refused;
+    this.read('list_seats');
+    const held = this.hold();
+    if (!held) return 'no_seats';
+    sleep(thinking(habits.think_seconds));
+    return Math.random() < payShare ? this.pay(held) : 'abandoned';
+  }
+
+  read(name) {
+    if (habits.reads.includes(name)) insist(name, `${this.room}${known.reads[name]}`, {});
+  }
+
+  // Join and poll until it is one's turn; return why it will not be, or nothing.
+  wait(until) {
+    let reply = insist('join_queue', `${this.room}/queue`, this.session);
+    while (reply.ok && reply.body.status !== 'admitted' && Date.now() < until) {
+      this.keep(reply);
+      sleep(reply.body.poll_after_ms / 1000);
+      reply = insist('poll_queue', `${this.room}/queue`, this.showing('Waiting-Token'));
+    }
+    this.keep(reply);
+    return reply.ok ? '' : `queue: ${reply.body.code}`;
+  }
+
+  keep(reply) {
+    if (reply.body.waiting_token) this.tokens['Waiting-Token'] = reply.body.waiting_token;
+    if (reply.body.access_token) this.tokens['Access-Token'] = reply.body.access_token;
+  }
+
+  showing(token) {
+    return Object.assign({ [token]: this.tokens[token] }, this.session);
+  }
+
+  // Get seats; who finds none watches the map as long as their patience lasts.
+  hold() {
+    const until = Date.now() + habits.stays_seconds * 1000;
+    let reply = this.choose(habits.looks);
+    while ((!reply || known.gone.includes(reply.body.code)) && Date.now() < until) {
+      this.pause();
+      reply = this.choose(1);
+    }
+    return reply && reply.ok ? reply : null;
+  }
+
+  // Look, choose and try some times; then take what the service finds. null: nothing to try for.
+  choose(looks) {
+    let seats = [];
+    if (Math.random() >= habits.best_share) {
+      for (let tries = 0; tries < habits.tries; tries += 1) {
+        seats = this.look(tries ? 1 : looks);
+        if (!seats.length) break;
+        const reply = this.askFor({ seats });
+        if (reply.body.code !== 'seats_taken') return reply;
+      }
+    }
+    // Those seats or none; or it is seen that there are none.
+    if (habits.wanted < 1 || (habits.stays_seconds && !seats.length)) return null;
+    return this.askFor({ best_available: { quantity: this.quantity } });
+  }
+
+  pause() {
+    sleep(habits.look_seconds * (0.5 + Math.random()));
+  }
+
+  look(times) {
+    let states = '';
+    for (let number = 0; number < times; number += 1) {
+      if (number) this.pause();
+      states = insist('get_availability', `${this.room}/availability`, {}).body.states || '';
+    }
+    return states ? choose(states, this.quantity) : [];
+  }
+
+  askFor(wish) {
+    return insist('place_hold', `${this.room}/holds`, this.showing('Access-Token'), wish);
+  }
+
+  pay(held) {
+    const key = `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+    const headers = Object.assign({ 'Idempotency-Key': key }, this.showing('Access-Token'));
+    const reply = insist('pay', '/bookings', headers, { hold_id: held.body.id });
+    return reply.ok ? 'booked' : `pay: ${reply.body.code}`;
+  }
+}
+
+// -- what k6 runs -----------------------------------------------------------------------------------
+
+export function setup() {
+  // A counter that nobody touched has no value to hold a threshold to.
+  [undeclared, lost, withoutRetryAfter, noSeats].forEach((counter) => counter.add(0));
+}
+
+export function come() {
+  const number = Number(__ENV.FIRST) + exec.scenario.iterationInTest;
+  if (number >= sessions.length) return;
+  const end = new Person(sessions[number], path).come();
+  booked.add(end === 'booked');
+  if (end === 'no_seats') noSeats.add(1);
+  ends.add(1, { end });
+}
+
+export function waitElsewhere() {
+  const number = exec.scenario.iterationInTest;
+  if (number >= waitingSessions.length) return;
+  const until = (stage.begins_at + seconds) * 1000;
+  new Person(waitingSessions[number], `/performances/${stage.other_performance_id}`).wait(until);
+}
+
+export function forge() {
+  const rubbish = pick(['x', 'a.b.c', 'eyJhbGciOiJub25lIn0.e30.', '%00'.repeat(99), '='.repeat(3000)]);
+  if (Math.random() < 0.5) {
+    const headers = { Authorization: `Bearer ${pick(sessions)}`, 'Access-Token': rubbish };
+    ask('place_hold', `${path}/holds`, headers, { seats: [labels[0]] });
+  } else {
+    ask('poll_queue', `${path}/queue`, { 'Waiting-Token': rubbish });
+  }
+}

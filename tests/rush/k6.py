@@ -1,0 +1,72 @@
+"""The rush for k6: writes `tests/load/k6/scenarios.json`, which the script there plays.
+
+    python -m tests.rush.k6
+
+Scenarios, habits, declared answers and thresholds have one home, the harness; a test fails when the file is
+not what this writes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.rush.load import DECLARED
+from tests.rush.people import GLANCES, GONE, READS
+from tests.rush.scenarios import SCENARIOS, Scenario
+from tests.web.contract import BY_NAME
+
+FILE = Path(__file__).resolve().parents[1] / "load" / "k6" / "scenarios.json"
+CALLS = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *READS)
+# What a load tool cannot know: it is read from the database, or compares two parts of one run.
+HARNESS_ONLY = frozenset(
+    {"integrity", "sold", "sold_out_after", "swept", "slower", "kept", "recovered"}
+)
+
+
+def export() -> dict[str, Any]:
+    """Return everything that the script is told."""
+    return {
+        "calls": {name: _call(name) for name in CALLS},
+        "reads": READS,
+        "glances": GLANCES,
+        "gone": GONE,
+        "scenarios": {name: _scenario(scenario) for name, scenario in SCENARIOS.items()},
+    }
+
+
+def _call(name: str) -> dict[str, Any]:
+    answers = sorted(f"{status} {code}".strip() for status, code in DECLARED[name])
+    return {"method": BY_NAME[name].method.upper(), "declared": answers}
+
+
+def _scenario(scenario: Scenario) -> dict[str, Any]:
+    told = asdict(scenario)
+    kept = (
+        *("about", "arrivals", "habits", "patience_seconds", "forged_per_second"),
+        *("pressure", "waiting_come"),
+    )
+    by_k6, by_harness = split(scenario.thresholds)
+    return {name: told[name] for name in kept} | {
+        "thresholds": by_k6,
+        "judged_by_the_harness": by_harness,
+    }
+
+
+def split(
+    thresholds: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return those that k6 can judge, and those that it cannot."""
+    by_k6 = {name: list(all_) for name, all_ in thresholds.items() if name not in HARNESS_ONLY}
+    by_harness = {name: list(all_) for name, all_ in thresholds.items() if name in HARNESS_ONLY}
+    return by_k6, by_harness
+
+
+def text() -> str:
+    """Return the file's text."""
+    return json.dumps(export(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
