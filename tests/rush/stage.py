@@ -33,7 +33,7 @@ from webapp.domain import catalogue, seatmap
 from webapp.domain.model import Hold
 
 WORKERS, THREADS = 2, 6
-SETTINGS = {"POOL_SIZE": THREADS, "LOG_LEVEL": "warning"}
+SETTINGS = {"LOG_LEVEL": "warning"}  # the rest is as it comes
 ACCOUNTS_AT_ONCE = 2_000
 PREPARING = 4  # threads that place the dead holds
 PLACED_PER_SECOND = 120.0  # at the least: so long before they expire
