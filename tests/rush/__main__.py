@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=ROOT / "var" / "rush")
     parser.add_argument("--stage", type=Path, metavar="FILE", help="set up one sale, no more")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing running behind
     for name in chosen.scenario:
         if name not in SCENARIOS:
             parser.error(f"there is no scenario {name}: {', '.join(SCENARIOS)}")

@@ -170,13 +170,13 @@ SCENARIOS = {
     ),
     "abandon": Scenario(
         "40 % of those who hold seats never pay: the seats come back and sell",
-        people=4_000,
+        people=5_000,
         seats=2_000,
         arrivals=[(30, 1.0)],
-        habits=Habits(party=(1,), looks=1, stays_seconds=60.0, pay_share=0.6),
+        habits=Habits(party=(1,), looks=1, stays_seconds=10.0, pay_share=0.6),
         capacity=400,
         hold_seconds=15,
-        session_seconds=120,
+        session_seconds=30,
         thresholds=SOUND | UNFAILING | {"http_req_duration": ["p(90)<2000"], "sold": ["rate>0.99"]},
     ),
     "sold-out": Scenario(
