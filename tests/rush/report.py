@@ -277,7 +277,7 @@ def _plot(title: str, x: Sequence[float], lines: Mapping[str, Sequence[float]], 
         drawn.append(
             f'<path d="M{at:.1f} 26V{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="3"/>'
         )
-        drawn.append(f'<text x="{at - 4:.1f}" y="{HEIGHT - 6}" text-anchor="end">sold out</text>')
+        drawn.append(f'<text x="{at - 4:.1f}" y="36" text-anchor="end">sold out</text>')
     return (
         f"<h3>{html.escape(title)}</h3>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">'
