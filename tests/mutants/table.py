@@ -47,6 +47,7 @@ REAL = "tests/kernel/test_real_conflicts.py"
 TIME = "tests/kernel/test_clock.py"
 ROOM = "tests/domain/test_waiting_room.py"
 HOLDS = "tests/domain/test_holds.py"
+TOGETHER = "tests/domain/test_together.py"
 BOOKINGS = "tests/domain/test_bookings.py"
 KEYS = "tests/domain/test_idempotency.py"
 PEOPLE = "tests/domain/test_accounts.py"
@@ -334,14 +335,14 @@ MUTANTS = [
         ),
         (
             "a pass is its customer's own",
-            '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), ',
-            '_GOES_ON = (bindparam("account") == bindparam("account"), ',
+            "_GOES_ON = (_ENTRY.c.account_id == given_of(_ENTRY.c.account_id), ",
+            "_GOES_ON = (_ENTRY.c.account_id == _ENTRY.c.account_id, ",
             "test_a_pass_opens_nothing_for_somebody_else",
         ),
         (
             "an ended stay opens nothing",
-            '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.ended_at.is_(None))',
-            '_GOES_ON = (_ENTRY.c.account_id == bindparam("account"), _ENTRY.c.id.is_not(None))',
+            "given_of(_ENTRY.c.account_id), _ENTRY.c.ended_at.is_(None))",
+            "given_of(_ENTRY.c.account_id), _ENTRY.c.id.is_not(None))",
             "test_an_ended_stay_opens_nothing",
         ),
         (
@@ -412,8 +413,8 @@ MUTANTS = [
         ),
         (
             "the limit counts what was bought",
-            'where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max"),',
-            'where=_ALLOWANCE.c.seats_bought <= bindparam("bought_max") + 1000,',
+            'statement.excluded.seats_held <= bindparam("seats_max"),',
+            'statement.excluded.seats_held <= bindparam("seats_max") + 1000,',
             "test_bought_seats_count_for_ever",
         ),
         (
@@ -454,8 +455,49 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/domain/together.py",
+        TOGETHER,
+        (
+            "a group without all its seats stores nothing",
+            "    _all_or_apart(group, {held.id for held in helds if "
+            "len(displaced[held.id]) == len(held.seats)})\n",
+            "",
+            "test_who_cannot_have_it_is_named_and_nothing_is_stored",
+        ),
+        (
+            "the limit of one hold in a group",
+            " and len(one.offers) <= rules.seats_max",
+            "",
+            "test_who_cannot_have_it_is_named_and_nothing_is_stored",
+        ),
+        (
+            "a group replaces no hold",
+            "return {hold_id for hold_id, previous in rows if previous is None}",
+            "return {hold_id for hold_id, _ in rows}",
+            "test_who_cannot_have_it_is_named_and_nothing_is_stored",
+        ),
+        (
+            "only those who are inside hold in a group",
+            "if one.admitted.entry_id in entered and",
+            "if",
+            "test_nobody_holds_in_a_sale_that_has_stopped",
+        ),
+        (
+            "each has a journal entry of his own",
+            "        tx.next_one()\n",
+            "",
+            "test_each_is_as_it_would_be_alone",
+        ),
+    ),
+    *_of(
         "webapp/domain/seats.py",
         HOLDS,
+        (
+            "a group takes only free seats",
+            "_SEAT.c.seat_no == any_(_SEAT_NOS), _FREE_NOW)",
+            '_SEAT.c.seat_no == any_(_SEAT_NOS), bindparam("now").is_not(None))',
+            f"{TOGETHER}::test_who_cannot_have_it_is_named_and_nothing_is_stored",
+        ),
         (
             "a seat that somebody holds is not free",
             'or_(_SEAT.c.hold_id.is_(None), _SEAT.c.held_until <= bindparam("now"))',
