@@ -1,5 +1,6 @@
 """The fast lane: the same answers as Flask gives, without a query, or none at all."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -224,6 +225,32 @@ def test_who_may_join_or_is_refused_for_something_else_is_flasks_matter(
     answer = api.call("join_queue", who, path=late.path, **more)
     assert len(passed) == 1
     assert (answer.status_code == 201) == (change == "a seat is back")
+
+
+def test_each_has_its_line_in_the_log(
+    api: Api, passed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    person, late = line(api)[1], sold_out(api)
+    poll(api, person)
+    with caplog.at_level("INFO", "jari.request"):
+        for lane in ("fast", "flask"):
+            let_again(api)
+            if lane == "flask":
+                api.house.rooms.forget()
+                api.house.sales.forget()
+            passed.clear()
+            headers = {"X-Request-Id": "a-request-of-mine"}
+            assert poll(api, person, headers=headers).status_code == 200
+            assert try_to_join(api, late, headers=headers).status_code == 409
+            assert len(passed) == (2 if lane == "flask" else 0)
+    lines = [json.loads(record.message) for record in caplog.records]
+    for one in lines:
+        assert one.pop("milliseconds") >= 0
+        assert one.pop("timestamp")
+    fast, slow = lines[:2], lines[2:]
+    assert fast == slow
+    assert [one["account_id"] for one in fast] == [str(person.who.id), None]
+    assert [one["status"] for one in fast] == [200, 409]
 
 
 def test_the_lane_counts_under_the_routes_own_name(app: Flask) -> None:

@@ -6,7 +6,7 @@ is sold they all try again. What Flask does for a request costs more than either
 1. It answers what `api.waiting.poll_queue` and `join_queue` would have answered, or nothing: every other
    request that is new, unusual, too hasty or to be refused goes on to Flask.
 2. It never asks the database and never waits: everything it needs is at hand and fresh, or it passes.
-3. Its answers carry the headers of all others and are counted like them; they are not logged one by one.
+3. Its answers carry the headers of all others, and are counted and logged like them.
 """
 
 import re
@@ -39,23 +39,22 @@ class FastLane:
     def __init__(self, wsgi: Wsgi, house: House) -> None:
         self._wsgi = wsgi
         self._house = house
-        self._placed = security.REQUESTS.labels(ROUTE, "GET", "200")
-        self._refused = security.REQUESTS.labels(ROUTE, "POST", str(_SOLD_OUT.status))
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        started, asked, method = time.perf_counter(), environ, environ["REQUEST_METHOD"]
-        text = asked.get("HTTP_WAITING_TOKEN")
-        if (text and method == "GET") or method == "POST":
-            path = _PATH.match(asked.get("PATH_INFO", ""))
-            if path and method == "POST":
-                if self._is_refused(asked, int(path[1])):
-                    return self._refuse(asked, start_response, started)
+        asked = _Asked(environ, start_response)
+        given = asked.given
+        text = given.get("HTTP_WAITING_TOKEN")
+        if (text and asked.method == "GET") or asked.method == "POST":
+            path = _PATH.match(given.get("PATH_INFO", ""))
+            if path and asked.method == "POST":
+                if self._is_refused(given, int(path[1])):
+                    return _refuse(asked)
             elif path and text:
-                place = self._find_place(asked, int(path[1]), text)
-                if place is not None:
-                    body = shapes.dumps(place)
-                    self._placed.observe(time.perf_counter() - started)
-                    return _answer(asked, start_response, "200 OK", "application/json", body)
+                claims = self._find_claims(given, int(path[1]), text)
+                place = claims and self._look(claims, text)
+                if claims and place:
+                    self._house.pacing.told(claims.entry_id, place["poll_after_ms"])
+                    return asked.answer(shapes.dumps(place), account_id=str(claims.account_id))
         return self._wsgi(environ, start_response)
 
     def _is_refused(self, asked: Environ, performance_id: int) -> bool:
@@ -76,14 +75,8 @@ class FastLane:
             return False
         return sale.rules.status(house.db.clock.now(), sold_out=True) == _SOLD_OUT.code
 
-    def _refuse(self, asked: Environ, start_response: Start, started: float) -> Iterable[bytes]:
-        status, code, title = _SOLD_OUT.status, _SOLD_OUT.code, _SOLD_OUT.title
-        body = failures.describe(status, code, title, asked["PATH_INFO"], _SOLD_OUT.facts)
-        self._refused.observe(time.perf_counter() - started)
-        return _answer(asked, start_response, "409 CONFLICT", failures.PROBLEM, body)
-
-    def _find_place(self, asked: Environ, performance_id: int, text: str) -> dict[str, Any] | None:
-        """Return the queue object if it takes nothing but looking; else None."""
+    def _find_claims(self, asked: Environ, performance_id: int, text: str) -> Claims | None:
+        """Return what the waiting token says if it is known and this poll is neither foreign nor hasty."""
         house = self._house
         claims = house.tokens.find_known("waiting", text)
         if (
@@ -93,10 +86,7 @@ class FastLane:
             or house.pacing.is_hasty(claims.entry_id)
         ):
             return None
-        place = self._look(claims, text)
-        if place is not None:
-            house.pacing.told(claims.entry_id, place["poll_after_ms"])
-        return place
+        return claims
 
     def _look(self, claims: Claims, text: str) -> dict[str, Any] | None:
         house, performance_id = self._house, claims.performance_id
@@ -123,20 +113,44 @@ class FastLane:
         )
 
 
-def _answer(
-    asked: Environ, start_response: Start, status: str, kind: str, text: str
-) -> Iterable[bytes]:
-    body = text.encode()
-    offered = asked.get("HTTP_X_REQUEST_ID", "")
-    request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
-    headers = [
-        ("Content-Type", kind),
-        *_HEADERS,
-        ("X-Request-Id", request_id),
-        ("Content-Length", str(len(body))),
-    ]
-    start_response(status, headers)
-    return [body]
+class _Asked:
+    """A request, and the answer to it."""
+
+    def __init__(self, given: Environ, start_response: Start) -> None:
+        self.given = given
+        self.method: str = given["REQUEST_METHOD"]
+        self._start_response = start_response
+        self._began = time.perf_counter()
+
+    def answer(
+        self,
+        text: str,
+        status: str = "200 OK",
+        kind: str = "application/json",
+        *,
+        account_id: str | None = None,
+        code: str | None = None,
+    ) -> Iterable[bytes]:
+        """Answer, and note that."""
+        body = text.encode()
+        offered = self.given.get("HTTP_X_REQUEST_ID", "")
+        request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
+        headers = [
+            ("Content-Type", kind),
+            *_HEADERS,
+            ("X-Request-Id", request_id),
+            ("Content-Length", str(len(body))),
+        ]
+        seconds = time.perf_counter() - self._began
+        security.note(request_id, account_id, self.method, ROUTE, int(status[:3]), code, seconds)
+        self._start_response(status, headers)
+        return [body]
+
+
+def _refuse(asked: _Asked) -> Iterable[bytes]:
+    status, code, title = _SOLD_OUT.status, _SOLD_OUT.code, _SOLD_OUT.title
+    body = failures.describe(status, code, title, asked.given["PATH_INFO"], _SOLD_OUT.facts)
+    return asked.answer(body, "409 CONFLICT", failures.PROBLEM, code=code)
 
 
 def install(app: Flask, house: House) -> None:

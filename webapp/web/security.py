@@ -57,6 +57,39 @@ class PagesOnly(SecureCookieSessionInterface):
         return None if request.path.startswith("/api/") else super().open_session(app, request)
 
 
+def _account_id() -> str | None:
+    """Whose request it was, by session or by the waiting token of a poll."""
+    if person := g.get("person"):
+        return str(person.id)
+    claims = g.get("waiting_claims")
+    return str(claims.account_id) if claims else None
+
+
+def note(
+    request_id: str,
+    account_id: str | None,
+    method: str,
+    route: str,
+    status: int,
+    code: str | None,
+    seconds: float,
+    retries: int = 0,
+) -> None:
+    """Measure a request that was answered, and log it."""
+    REQUESTS.labels(route, method, str(status)).observe(seconds)
+    log.info(
+        "request",
+        request_id=request_id,
+        account_id=account_id,
+        method=method,
+        route=route,
+        status=status,
+        code=code,
+        milliseconds=round(seconds * 1000, 1),
+        retries=retries,
+    )
+
+
 def install(app: Flask) -> None:
     """Give every request an id, a log line, a measurement and the headers."""
     app.session_interface = PagesOnly()
@@ -75,19 +108,14 @@ def install(app: Flask) -> None:
             response.headers.setdefault(name, value)
         if response.mimetype in ("application/json", "application/problem+json", "text/html"):
             response.headers.setdefault("Cache-Control", "no-store")
-        elapsed = time.perf_counter() - g.started
-        route = request.url_rule.rule if request.url_rule else "none"
-        REQUESTS.labels(route, request.method, str(response.status_code)).observe(elapsed)
-        person = g.get("person")
-        log.info(
-            "request",
-            request_id=g.request_id,
-            account_id=str(person.id) if person else None,
-            method=request.method,
-            route=route,
-            status=response.status_code,
-            code=g.get("problem_code"),
-            milliseconds=round(elapsed * 1000, 1),
-            retries=TRIED_AGAIN.get(),
+        note(
+            g.request_id,
+            _account_id(),
+            request.method,
+            request.url_rule.rule if request.url_rule else "none",
+            response.status_code,
+            g.get("problem_code"),
+            time.perf_counter() - g.started,
+            TRIED_AGAIN.get(),
         )
         return response
