@@ -121,12 +121,12 @@ def test_overload_sells_nearly_as_much_as_the_best_load(postgres_url: str, tmp_p
     """
     app = create_app(config_for(postgres_url))
     house: House = app.extensions["jari"]
-    requests = iter(prepare_holds(house.db, house.tokens, 2_400))
+    requests = iter(prepare_holds(house.db, house.tokens, 8_000))
     rates: dict[int, list[float]] = {8: [], 80: []}
     with Web(postgres_url, tmp_path / "web.log") as web:
-        for _ in range(4):
+        for _ in range(8):
             for connections, found in rates.items():
-                batch = [next(requests) for _ in range(300)]
+                batch = [next(requests) for _ in range(500)]
                 result = client.run(web.port, batch, connections)
                 assert set(result.statuses) <= {201, 503}, result.statuses
                 found.append(result.statuses[201] / result.seconds)

@@ -53,7 +53,7 @@ def test_overlapping_choices_in_every_order_never_lock_each_other_up(
     sale = make_sale(db, seats=12)
     rng = random.Random(7)
     calls = [
-        (customer.id, sale, [rng.sample(range(12), rng.randint(2, 4)) for _ in range(10)])
+        (customer.id, sale, [rng.sample(range(12), rng.randint(2, 4)) for _ in range(40)])
         for customer in make_accounts(db, 48)
     ]
     race = crowd.run(database_url, errands.hold_anew, calls, threads=12)
