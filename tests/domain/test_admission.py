@@ -116,7 +116,8 @@ def test_whoever_does_nothing_makes_room(db: Database, clock: AdvancingClock) ->
     assert reason(db, stays[0]) == "idle"
 
 
-def test_whoever_may_be_paying_is_not_idle(db: Database, clock: AdvancingClock) -> None:
+def inside_where_idling_ends(db: Database) -> tuple[Stay, int]:
+    """One customer inside a room whose turns end after a minute of idleness; the usher's fence, too."""
     sale = make_sale(
         db, capacity=1, session_seconds=900, hold_seconds=300, room={"idle_seconds": 60}
     )
@@ -124,7 +125,12 @@ def test_whoever_may_be_paying_is_not_idle(db: Database, clock: AdvancingClock) 
     stay = join(db, sale, customer)
     fence = lead(db)
     usher.run(db, fence)
-    admitted = Pass(stay.entry_id, sale, customer.id)
+    return stay, fence
+
+
+def test_whoever_may_be_paying_is_not_idle(db: Database, clock: AdvancingClock) -> None:
+    stay, fence = inside_where_idling_ends(db)
+    admitted = Pass(stay.entry_id, stay.performance_id, stay.account_id)
     held = place(db, admitted, [1])
     clock.advance(290)
     usher.run(db, fence)
@@ -133,14 +139,8 @@ def test_whoever_may_be_paying_is_not_idle(db: Database, clock: AdvancingClock) 
 
 
 def test_after_the_holds_time_idleness_counts_again(db: Database, clock: AdvancingClock) -> None:
-    sale = make_sale(
-        db, capacity=1, session_seconds=900, hold_seconds=300, room={"idle_seconds": 60}
-    )
-    [customer] = make_accounts(db)
-    stay = join(db, sale, customer)
-    fence = lead(db)
-    usher.run(db, fence)
-    place(db, Pass(stay.entry_id, sale, customer.id), [1])
+    stay, fence = inside_where_idling_ends(db)
+    place(db, Pass(stay.entry_id, stay.performance_id, stay.account_id), [1])
     clock.advance(301)
     usher.run(db, fence)
     assert reason(db, stay) == "idle"

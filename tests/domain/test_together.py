@@ -87,11 +87,11 @@ def test_each_is_as_it_would_be_alone(db: Database) -> None:
     assert_sound(db)
 
 
-def test_dead_holds_lose_their_seats_to_a_group(db: Database) -> None:
+def test_dead_holds_lose_their_seats_to_a_group(db: Database, clock: AdvancingClock) -> None:
     sale = make_sale(db, seats=6, hold_seconds=60)
     old, first, second = inside(db, sale, 3)
     dead = place(db, old, [0, 1, 2])
-    db.clock.advance(61)  # type: ignore[attr-defined]
+    clock.advance(61)
     hold(db, sale, [want(first, 0, 1), want(second, 2, 3)])
     displaced = [entry.facts["displaced"] for entry in journal(db, "hold_placed")[1:]]
     assert displaced == [{"0": str(dead.id), "1": str(dead.id)}, {"2": str(dead.id)}]
@@ -129,7 +129,9 @@ def customer(admitted: Pass) -> Customer:
 
 
 @pytest.mark.parametrize("state", ["paused_at", "sales_close_at"])
-def test_nobody_holds_in_a_sale_that_has_stopped(db: Database, state: str) -> None:
+def test_nobody_holds_in_a_sale_that_has_stopped(
+    db: Database, clock: AdvancingClock, state: str
+) -> None:
     sale = make_sale(db)
     group = [want(one, n) for n, one in enumerate(inside(db, sale, 3))]
     rules = db.read(catalogue.get_rules, sale)  # as they were a moment ago
@@ -138,7 +140,7 @@ def test_nobody_holds_in_a_sale_that_has_stopped(db: Database, state: str) -> No
         owner = db.read(lambda tx: tx.execute(query).scalar_one())
         db.transact(catalogue.set_paused, sale, owner, True)
     else:
-        db.clock.advance(86_401)  # type: ignore[attr-defined]
+        clock.advance(86_401)
     with pytest.raises(NotTogether) as others:
         db.transact(together.place_together, rules, group)
     assert len(others.value.hold_ids) == 3
@@ -191,7 +193,7 @@ def test_a_lost_commit_is_settled_for_all_of_them(db: Database, when: str) -> No
     assert_sound(db)
 
 
-def test_sessions_are_looked_up_together_as_alone(db: Database) -> None:
+def test_sessions_are_looked_up_together_as_alone(db: Database, clock: AdvancingClock) -> None:
     people = make_accounts(db, 4)
     digests = [accounts.digest(one.session) for one in people]
     db.transact(accounts.close_session, digests[1])
@@ -206,7 +208,7 @@ def test_sessions_are_looked_up_together_as_alone(db: Database) -> None:
         None,
         "live",
     ]
-    db.clock.advance(13 * 3_600)  # type: ignore[attr-defined]
+    clock.advance(13 * 3_600)
     assert {found and found[1] for found in db.lookup(accounts.find_sessions, asked)} == {
         "expired",
         "revoked",

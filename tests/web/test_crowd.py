@@ -1,25 +1,31 @@
 """A crowd at one process: holds of a moment share a transaction, and everybody hears his own outcome."""
 
 import threading
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests.builders import enter, make_accounts, make_sale
+from tests.builders import enter, make_accounts, make_sale, pay, place
 from tests.conftest import config_for, dispose
 from tests.races.soundness import assert_sound
 from webapp import create_app
+from webapp.db import Busy, new_id
 from webapp.domain import catalogue, seatmap
 from webapp.domain.errors import Refusal
+from webapp.domain.idempotency import Request
 from webapp.domain.model import JournalEntry
+from webapp.domain.seatmap import Choice
 from webapp.domain.waiting_room import Pass
 from webapp.web import actions
 from webapp.web.choosing import Wish
 from webapp.web.house import House
+from webapp.web.turns import Turns
 
 CROWD = 12
 
@@ -93,3 +99,53 @@ def test_a_pause_is_heard_by_the_whole_crowd(app: Flask) -> None:
     with ThreadPoolExecutor(CROWD) as pool:
         assert set(pool.map(ask, range(CROWD))) == {"sale_paused"}
     assert seatmap.HELD not in db.lookup(seatmap.states, sale)
+
+
+def _keyed(account_id: uuid.UUID) -> Request:
+    return Request(account_id, "POST", "/", uuid.uuid4().hex, actions.request_digest(b""))
+
+
+TOUCHING: dict[str, Callable[[House, Pass], object]] = {
+    "join": lambda house, one: actions.join(house, one.account_id, one.performance_id),
+    "leave": lambda house, one: actions.leave(house, one.account_id, one.performance_id),
+    "hold": lambda house, one: actions.place_hold(house, one, Wish(quantity=1)),
+    "hold once": lambda house, one: actions.place_hold_once(
+        house, _keyed(one.account_id), one, Wish(quantity=1)
+    ),
+    "release": lambda house, one: actions.release_hold(house, one.account_id, new_id()),
+    "top up": lambda house, one: actions.top_up(house, _keyed(one.account_id), 1_000),
+    "pay": lambda house, one: actions.pay(house, _keyed(one.account_id), one, new_id()),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHING)
+def test_what_changes_a_customers_rows_waits_for_his_turn(app: Flask, name: str) -> None:
+    house: House = app.extensions["jari"]
+    house.turns = Turns(0.01)
+    sale = make_sale(house.db)
+    one, other = (enter(house.db, customer, sale) for customer in make_accounts(house.db, 2))
+    with house.turns.turn(one.account_id), ThreadPoolExecutor(1) as pool:
+        with pytest.raises(Busy, match="turn"):
+            pool.submit(TOUCHING[name], house, one).result()
+        with suppress(Refusal):
+            pool.submit(TOUCHING[name], house, other).result()
+
+
+def test_a_cancellation_waits_for_its_customers_turn(app: Flask) -> None:
+    house: House = app.extensions["jari"]
+    house.turns = Turns(0.01)
+    one = enter(house.db, make_accounts(house.db)[0], make_sale(house.db))
+    booked = pay(house.db, one, place(house.db, one, [1]))
+    with house.turns.turn(one.account_id), pytest.raises(Busy, match="turn"):
+        actions.cancel(house, _keyed(one.account_id), booked.reference)
+    actions.cancel(house, _keyed(one.account_id), booked.reference)
+
+
+def test_the_best_seats_are_others_than_those_somebody_is_at(app: Flask) -> None:
+    house: House = app.extensions["jari"]
+    sale = make_sale(house.db, seats=40)
+    [one] = [enter(house.db, customer, sale) for customer in make_accounts(house.db)]
+    hall = house.seatmap_of(house.sales.get(sale))
+    with house.attempts.attempt(sale, lambda _: Choice(hall.places[:36], "row")):
+        held = actions.place_hold(house, one, Wish(quantity=2)).held
+    assert set(held.seat_nos) <= set(range(36, 40))
