@@ -16,6 +16,7 @@ from webapp.domain import (
     catalogue,
     halls,
     holds,
+    staying,
     waiting_room,
 )
 from webapp.domain.accounts import NewAccount
@@ -150,7 +151,7 @@ def offers(seat_nos: Sequence[int], price_minor: int = 1_000) -> list[Offer]:
 def place(db: Database, admitted: Pass, seat_nos: Sequence[int], price_minor: int = 1_000) -> Held:
     def enter_and_place(tx: Tx, hold_id: uuid.UUID) -> Held:
         rules = catalogue.get_rules(tx, admitted.performance_id)
-        admission = waiting_room.enter(tx, admitted, rules)
+        admission = staying.enter(tx, admitted, rules)
         return holds.place(tx, admission, hold_id, offers(seat_nos, price_minor))
 
     return db.transact(enter_and_place, new_id())

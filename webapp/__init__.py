@@ -74,9 +74,6 @@ def create_app(config: Config) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,  # a buyer may wait for hours with the form open
         WTF_CSRF_SSL_STRICT=config.cookie_secure,
     )
-    if config.trusted_proxies:
-        # Only as many as there are: whatever a client writes before those is what it likes.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]  # as Flask says it is wrapped
     db = open_database(app, config)
     house = app.extensions["jari"] = House(config, db)
     security.install(app)  # first, so that whatever is refused later has its id and its headers
@@ -94,6 +91,9 @@ def create_app(config: Config) -> Flask:
     commands.install(app)
     guards.refuse_unguarded(app)
     fastlane.install(app, house)
+    if config.trusted_proxies:
+        # Only as many as there are: whatever a client writes before those is what it likes.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]  # as Flask says it is wrapped
     return app
 
 

@@ -9,7 +9,7 @@ from jobs import usher
 from tests.builders import Customer, make_accounts, make_sale, pay, place, retire
 from tests.conftest import AdvancingClock
 from webapp.db import Database, Tx, new_id
-from webapp.domain import admission, leases, outlook, pace, rooms, waiting_room
+from webapp.domain import admission, leases, outlook, pace, rooms, staying, waiting_room
 from webapp.domain.errors import TurnOver
 from webapp.domain.model import QueueEntry
 from webapp.domain.waiting_room import Arrival, Pass, Stay
@@ -30,7 +30,7 @@ def lead(db: Database) -> int:
 
 def come(db: Database, stay: Stay) -> None:
     """Hear that it is one's turn."""
-    db.transact(waiting_room.see, stay.entry_id, stay.account_id, 0.0)
+    db.transact(staying.see, stay.entry_id, stay.account_id, 0.0)
 
 
 def inside(db: Database, sale: int) -> set[uuid.UUID]:

@@ -14,7 +14,7 @@ from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from webapp import create_app
 from webapp.db import Database, new_id
-from webapp.domain import accounts, catalogue, holds, seatmap, together, waiting_room
+from webapp.domain import accounts, catalogue, holds, seatmap, staying, together
 from webapp.domain.holds import Held
 from webapp.domain.model import Event, Hold, JournalEntry, Performance
 from webapp.domain.together import NotTogether, Wanted
@@ -154,7 +154,7 @@ def test_a_use_from_elsewhere_is_each_ones_own(db: Database) -> None:
         return [Pass(p.entry_id, sale, p.account_id, place) for p in (first, second)]
 
     rules = db.read(catalogue.get_rules, sale)
-    db.transact(waiting_room.enter, use("here")[0], rules)
+    db.transact(staying.enter, use("here")[0], rules)
     hold(db, sale, [want(one, n) for n, one in enumerate(use("there"))])
     shared = journal(db, "access_shared")
     assert [entry.facts["account_id"] for entry in shared] == [str(first.account_id)]

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 from tests.builders import Customer, enter, make_accounts, make_sale, offers, pay, place, retire
 from tests.conftest import AdvancingClock
 from webapp.db import Database, Tx, new_id
-from webapp.domain import admission, catalogue, holds, outlook, waiting_room
+from webapp.domain import admission, catalogue, holds, outlook, staying, waiting_room
 from webapp.domain.errors import NotAdmitted, SaleClosed, SalePaused, TurnOver
 from webapp.domain.model import Performance, QueueEntry, table_of
 from webapp.domain.outlook import Room
@@ -531,7 +531,7 @@ def test_the_offers_of_a_hold_come_from_the_admission_only(db: Database) -> None
     [customer] = make_accounts(db)
     admitted = enter(db, customer, sale)
     rules = db.read(catalogue.get_rules, sale)
-    admission = db.transact(waiting_room.enter, admitted, rules)
+    admission = db.transact(staying.enter, admitted, rules)
     assert admission.rules.seats_max == 2
     assert admission.account_id == customer.id
     held = db.transact(holds.place, admission, new_id(), offers([1, 2]))

@@ -310,6 +310,22 @@ MUTANTS = [
         "webapp/domain/waiting_room.py",
         ROOM,
         (
+            "a pass is its customer's own",
+            "GOES_ON = (_ENTRY.c.account_id == given_of(_ENTRY.c.account_id), ",
+            "GOES_ON = (_ENTRY.c.account_id == _ENTRY.c.account_id, ",
+            "test_a_pass_opens_nothing_for_somebody_else",
+        ),
+        (
+            "an ended stay opens nothing",
+            "given_of(_ENTRY.c.account_id), _ENTRY.c.ended_at.is_(None))",
+            "given_of(_ENTRY.c.account_id), _ENTRY.c.id.is_not(None))",
+            "test_an_ended_stay_opens_nothing",
+        ),
+    ),
+    *_of(
+        "webapp/domain/staying.py",
+        ROOM,
+        (
             "an expired access opens nothing",
             '    _ENTRY.c.access_expires_at > bindparam("now"),\n    _SALE',
             "    _SALE",
@@ -332,18 +348,6 @@ MUTANTS = [
             '    Performance.sales_close_at > bindparam("now"),\n',
             "",
             "test_a_paused_or_closed_sale_takes_no_new_holds_but_is_paid",
-        ),
-        (
-            "a pass is its customer's own",
-            "_GOES_ON = (_ENTRY.c.account_id == given_of(_ENTRY.c.account_id), ",
-            "_GOES_ON = (_ENTRY.c.account_id == _ENTRY.c.account_id, ",
-            "test_a_pass_opens_nothing_for_somebody_else",
-        ),
-        (
-            "an ended stay opens nothing",
-            "given_of(_ENTRY.c.account_id), _ENTRY.c.ended_at.is_(None))",
-            "given_of(_ENTRY.c.account_id), _ENTRY.c.id.is_not(None))",
-            "test_an_ended_stay_opens_nothing",
         ),
         (
             "the last deadline does not move",

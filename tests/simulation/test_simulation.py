@@ -28,6 +28,7 @@ from webapp.domain import (
     holds,
     leases,
     seatmap,
+    staying,
     tickets,
     waiting_room,
     wallet,
@@ -198,7 +199,7 @@ class Simulation:
 
         def work(tx: Tx) -> object:
             rules = catalogue.get_rules(tx, self.sale)
-            entered = waiting_room.enter(tx, admitted, rules)
+            entered = staying.enter(tx, admitted, rules)
             return holds.place(tx, entered, hold_id, offers(seats))
 
         held = self.expect(expected, work)

@@ -1,7 +1,9 @@
-"""The fast lane: the same answers as Flask gives, without a query, or none at all."""
+"""The fast lane: the same answers as Flask gives, down to every header and the line in the log."""
 
 import json
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +11,22 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.builders import make_accounts, make_sale
+from tests.builders import Customer, make_sale
 from tests.web.contract import Api
-from tests.web.visitors import Visitor, let_time_pass, ush, visitor
+from tests.web.visitors import (
+    Visitor,
+    change_performance,
+    expired_session,
+    let_time_pass,
+    ush,
+    visitor,
+)
 from tests.web.watching import Watch
+from webapp.db import Busy, OutcomeUnknown
+from webapp.domain import accounts
+from webapp.domain.errors import TooManyAttempts
 from webapp.web import fastlane, security
+from webapp.web.challenges import ProofOfWork
 from webapp.web.fastlane import FastLane
 
 
@@ -76,21 +89,237 @@ def test_in_the_steady_state_polls_ask_neither_flask_nor_the_database(
     assert passed == []
 
 
-def test_its_answer_is_flasks_answer(api: Api, app: Flask, passed: list[str]) -> None:
-    person = line(api)[1]
-    poll(api, person)
+Ask = Callable[[], TestResponse]
+# What no two answers have in common.
+OF_THE_MOMENT = ("poll_after_ms", "waiting_token", "access_token", "retry_after")
+
+
+def both(api: Api, app: Flask, passed: list[str], ask: Ask) -> tuple[TestResponse, TestResponse]:
+    """Ask the same thing of the fast lane and of Flask."""
     let_again(api)
     passed.clear()
-    fast = poll(api, person, headers={"X-Request-Id": "a-request-of-mine"})
+    fast = ask()
+    assert passed == []
+    lane = app.wsgi_app
+    assert isinstance(lane, FastLane)
     let_again(api)
-    api.house.sales.forget()
-    slow = poll(api, person, headers={"X-Request-Id": "a-request-of-mine"})
+    app.wsgi_app = lane._wsgi  # type: ignore[method-assign]
+    try:
+        slow = ask()
+    finally:
+        app.wsgi_app = lane  # type: ignore[method-assign]
     assert len(passed) == 1
-    assert fast.headers["X-Request-Id"] == "a-request-of-mine"
-    assert dict(fast.headers) | {"Content-Length": ""} == dict(slow.headers) | {
-        "Content-Length": ""
-    }
-    assert fast.json | {"poll_after_ms": 0} == slow.json | {"poll_after_ms": 0}
+    return fast, slow
+
+
+def told(answer: TestResponse) -> tuple[Any, ...]:
+    """What an answer says, without what is of the moment."""
+    headers = {k: v for k, v in answer.headers if k not in ("Content-Length", "Retry-After")}
+    body = {k: v for k, v in answer.json.items() if k not in OF_THE_MOMENT}
+    if "expires_at" in body:
+        body["expires_at"] = body["expires_at"][:16]
+    named = sorted(k for k in (*answer.json, *answer.headers.keys()) if k)
+    return answer.status, headers, body, named
+
+
+def asking(api: Api, situation: str) -> Ask:
+    """Prepare somebody who polls in a situation."""
+    person, other = line(api, 2, seats=1)
+    more: dict[str, Any] = {"headers": ID} | (SITUATIONS[situation](api, person, other) or {})
+    return lambda: api.call("poll_queue", waiting=person.waiting, path=person.path, **more)
+
+
+def _be_admitted(api: Api, person: Visitor, _: Visitor) -> None:
+    capacity = f"UPDATE performance SET capacity = 5 WHERE id = {person.performance_id}"
+    api.db.transact(lambda tx: tx.connection.exec_driver_sql(capacity))
+    let_time_pass(api)
+    ush(api)
+    let_time_pass(api)
+
+
+def _leave(api: Api, person: Visitor, _: Visitor) -> None:
+    api.ok("leave_queue", person.who, path=person.path)
+    let_time_pass(api)
+
+
+def _close(api: Api, person: Visitor, _: Visitor) -> None:
+    change_performance(api, person.performance_id, closes_in=-1.0)
+
+
+def _expire(api: Api, _person: Visitor, _: Visitor) -> None:
+    api.db.clock.advance(90_000)
+
+
+def _sell_out(api: Api, _person: Visitor, _: Visitor) -> None:
+    api.db.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE seat SET blocked = true"))
+    let_time_pass(api)
+
+
+def _spoil(_: Api, person: Visitor, other: Visitor) -> None:
+    person.waiting = other.waiting[:-4] + "AAAA"
+
+
+def _forget(_: Api, person: Visitor, _other: Visitor) -> None:
+    person.waiting = "undefined"
+
+
+def _go_elsewhere(api: Api, person: Visitor, _: Visitor) -> None:
+    person.performance_id = make_sale(api.db)
+
+
+def _with(authorization: str) -> dict[str, Any]:
+    return {"headers": ID | {"Authorization": authorization}}
+
+
+SITUATIONS: dict[str, Callable[[Api, Visitor, Visitor], dict[str, Any] | None]] = {
+    "steady": lambda *_: None,
+    "admitted": _be_admitted,
+    "left": _leave,
+    "closed": _close,
+    "expired": _expire,
+    "sold out": _sell_out,
+    "spoilt": _spoil,
+    "malformed": _forget,
+    "another room": _go_elsewhere,
+    "own session": lambda _, person, _other: {"who": person.who},
+    "another session of one's own": lambda api, person, _: {"who": signed_in_again(api, person)},
+    "a stranger's session": lambda _, _person, other: {"who": other.who},
+    "an expired session": lambda api, person, _: {"who": expired_session(api.db, person.who)},
+    "an unknown session": lambda *_: _with("Bearer " + "x" * 43),
+    "no session": lambda *_: _with("Bearer"),
+}
+
+
+ID = {"X-Request-Id": "a-request-of-mine"}
+
+
+def signed_in_again(api: Api, person: Visitor) -> Customer:
+    token = f"session-{uuid.uuid4().hex}"
+    lifetime = timedelta(hours=1)
+    api.db.transact(accounts.open_session, person.who.id, accounts.digest(token), lifetime)
+    return Customer(person.who.id, person.who.email, token)
+
+
+@pytest.mark.parametrize(
+    ("situation", "status"),
+    [
+        ("steady", 200),
+        ("admitted", 200),
+        ("left", 410),
+        ("closed", 409),
+        ("expired", 401),
+        ("sold out", 409),
+        ("spoilt", 401),
+        ("malformed", 401),
+        ("another room", 403),
+        ("own session", 200),
+        ("another session of one's own", 200),
+        ("a stranger's session", 403),
+        ("an unknown session", 401),
+        ("no session", 200),
+        ("an expired session", 401),
+    ],
+)
+def test_a_poll_is_answered_as_flask_would(
+    api: Api, app: Flask, passed: list[str], situation: str, status: int
+) -> None:
+    fast, slow = both(api, app, passed, asking(api, situation))
+    assert told(fast) == told(slow)
+    assert fast.status_code == status
+    assert fast.headers["X-Request-Id"] == ID["X-Request-Id"]
+
+
+def joining(api: Api, situation: str) -> Ask:
+    """Prepare somebody who joins in a situation."""
+    late = sold_out(api) if situation == "sold out" else visitor(api)
+    more: dict[str, Any] = {}
+    if situation == "again":
+        late.join()
+    elif situation == "admitted at once":
+        late.performance_id = make_sale(api.db, capacity=None)
+        late.join()
+    elif situation == "not open":
+        late.performance_id = make_sale(api.db, opens_in=600.0)
+    elif situation == "closed":
+        api.db.clock.advance(90_000)
+        late.who = signed_in_again(api, late)
+    elif situation == "unknown":
+        late.performance_id += 1_000
+    elif situation == "an unknown session":
+        more["headers"] = ID | {"Authorization": "Bearer " + "x" * 43}
+    elif situation == "a malformed session":
+        more["headers"] = ID | {"Authorization": "Bearer {}"}
+    elif situation == "too often":
+        with suppress(TooManyAttempts):
+            while True:
+                api.house.throttle.count_joining(late.who.id, None)
+    elif situation == "challenged":
+        api.house.challenge = ProofOfWork(api.db.clock, "s" * 32, 8)
+    who = None if "headers" in more else late.who
+    return lambda: api.call("join_queue", who, path=late.path, **({"headers": ID} | more))
+
+
+@pytest.mark.parametrize(
+    ("situation", "status"),
+    [
+        ("again", 200),
+        ("admitted at once", 200),
+        ("sold out", 409),
+        ("not open", 409),
+        ("closed", 409),
+        ("unknown", 404),
+        ("an unknown session", 401),
+        ("a malformed session", 401),
+        ("too often", 429),
+        ("challenged", 403),
+    ],
+)
+def test_a_join_is_answered_as_flask_would(
+    api: Api, app: Flask, passed: list[str], situation: str, status: int
+) -> None:
+    fast, slow = both(api, app, passed, joining(api, situation))
+    assert told(fast) == told(slow)
+    assert fast.status_code == status
+
+
+def test_a_new_stay_is_201_in_both(api: Api, app: Flask, passed: list[str]) -> None:
+    sale = make_sale(api.db, capacity=0)
+    people = iter([visitor(api, sale), visitor(api, sale)])
+
+    def ask() -> TestResponse:
+        one = next(people)
+        return api.call("join_queue", one.who, path=one.path, headers=ID)
+
+    fast, slow = both(api, app, passed, ask)
+    assert told(fast) == told(slow)
+    assert fast.status_code == 201
+
+
+def test_what_goes_wrong_is_told_as_flask_would(
+    api: Api, app: Flask, passed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = visitor(api)
+    lane = app.wsgi_app
+    assert isinstance(lane, FastLane)
+    for error, status in ((Busy("join"), 503), (OutcomeUnknown(), 503), (ZeroDivisionError(), 500)):
+
+        def fail(_arrival: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(api.house.joins, "join", fail)
+        answers = []
+        for stands in (lane, lane._wsgi):
+            app.wsgi_app = stands  # type: ignore[method-assign]
+            path = f"/api/v1/performances/{person.performance_id}/queue"
+            answers.append(api.client.post(path, headers=ID | person.who.bearer))
+        app.wsgi_app = lane  # type: ignore[method-assign]
+        fast, slow = answers
+        assert (fast.status, fast.json, dict(fast.headers)) == (
+            slow.status,
+            slow.json,
+            dict(slow.headers),
+        )
+        assert fast.status_code == status
 
 
 def test_before_the_opening_nobody_is_looked_up(api: Api, passed: list[str]) -> None:
@@ -102,64 +331,6 @@ def test_before_the_opening_nobody_is_looked_up(api: Api, passed: list[str]) -> 
     assert (place["status"], place["number"], place["ahead"]) == ("waiting", None, None)
     assert watch.idle
     assert passed == []
-
-
-@pytest.mark.failure("F25")
-def test_the_hasty_go_on_to_flask_which_refuses_them_without_a_query(
-    api: Api, passed: list[str]
-) -> None:
-    person = line(api)[1]
-    poll(api, person)
-    passed.clear()
-    with Watch(api.db) as watch:
-        assert poll(api, person).status_code == 429
-    assert watch.idle
-    assert len(passed) == 1
-
-
-def test_a_session_that_is_known_passes_and_a_strangers_does_not(
-    api: Api, passed: list[str]
-) -> None:
-    person = line(api)[1]
-    [stranger] = make_accounts(api.db)
-    for who in (person.who, stranger):
-        let_again(api)
-        poll(api, person, who=who)  # now both are known here
-    let_again(api)
-    passed.clear()
-    assert poll(api, person, who=person.who).status_code == 200
-    assert passed == []
-    let_again(api)
-    assert poll(api, person, who=stranger).status_code == 403
-    assert len(passed) == 1
-
-
-@pytest.mark.parametrize("change", ["admitted", "left", "closed", "sold out", "another", "expired"])
-def test_whatever_is_not_steady_is_flasks_matter(api: Api, passed: list[str], change: str) -> None:
-    person, other = line(api, 2, seats=1)
-    poll(api, person)
-    let_time_pass(api)
-    if change == "admitted":
-        other_sale = person.performance_id
-        api.db.transact(
-            lambda tx: tx.connection.exec_driver_sql(
-                f"UPDATE performance SET capacity = 5 WHERE id = {other_sale}"
-            )
-        )
-        ush(api)
-    elif change == "left":
-        api.ok("leave_queue", person.who, path=person.path)
-    elif change in ("closed", "expired"):
-        api.db.clock.advance(90_000)
-    elif change == "sold out":
-        api.db.transact(lambda tx: tx.connection.exec_driver_sql("UPDATE seat SET blocked = true"))
-    else:
-        person.waiting = other.waiting[:-4] + "AAAA"
-    for snapshots in (api.house.sales, api.house.rooms, api.house.availability):
-        snapshots.get(person.performance_id)
-    passed.clear()
-    poll(api, person)
-    assert len(passed) == 1
 
 
 def sold_out(api: Api) -> Visitor:
@@ -176,81 +347,73 @@ def try_to_join(api: Api, person: Visitor, **more: Any) -> TestResponse:
     return api.call("join_queue", person.who, path=person.path, **more)
 
 
+@pytest.mark.failure("F25")
+def test_the_hasty_are_refused_without_a_query(api: Api, passed: list[str]) -> None:
+    person = line(api)[1]
+    poll(api, person)
+    passed.clear()
+    with Watch(api.db) as watch:
+        assert poll(api, person).status_code == 429
+    assert watch.idle
+    assert passed == []
+
+
 @pytest.mark.failure("F30")
 def test_the_crowd_before_a_sold_out_house_asks_neither_flask_nor_the_database(
     api: Api, passed: list[str]
 ) -> None:
     late = sold_out(api)
-    headers = {"X-Request-Id": "a-request-of-mine"}
     passed.clear()
     with Watch(api.db) as watch:
-        fast = try_to_join(api, late, headers=headers)
+        assert try_to_join(api, late).status_code == 409
     assert watch.idle
     assert passed == []
-    api.house.sales.forget()
-    slow = try_to_join(api, late, headers=headers)
-    assert len(passed) == 1
-    assert dict(fast.headers) == dict(slow.headers)
-    assert (fast.status, fast.json) == (slow.status, slow.json)
 
 
-@pytest.mark.parametrize(
-    "change", ["a seat is back", "closed", "unknown", "keyed", "nobody", "body"]
-)
-def test_who_may_join_or_is_refused_for_something_else_is_flasks_matter(
-    api: Api, passed: list[str], change: str
-) -> None:
-    late = sold_out(api)
-    more: dict[str, Any] = {}
-    if change == "a seat is back":
-        api.db.transact(
-            lambda tx: tx.connection.exec_driver_sql(
-                "UPDATE seat SET ticket_id = NULL WHERE seat_no = 0"
-            )
-        )
-        let_time_pass(api)
-    elif change == "closed":
-        api.db.clock.advance(90_000)
-    elif change == "unknown":
-        late.performance_id += 1_000
-    elif change == "keyed":
-        more = {"key": "k" * 20}
-    elif change == "body":
-        more = {"json": {}}
-    if change != "unknown":
-        api.house.sales.get(late.performance_id)
-        api.house.availability.get(late.performance_id)
-    who = None if change == "nobody" else late.who
+def test_the_session_that_joined_is_known_by_the_token(api: Api) -> None:
+    person = line(api)[1]
+    poll(api, person, who=person.who)
+    let_again(api)
+    api.house.bearers.forget()
+    with Watch(api.db) as watch:
+        assert poll(api, person, who=person.who).status_code == 200
+    assert watch.idle
+
+
+@pytest.mark.parametrize("unusual", ["keyed", "nobody", "body", "basic", "HEAD", "no token"])
+def test_whatever_is_unusual_is_flasks_matter(api: Api, passed: list[str], unusual: str) -> None:
+    person = line(api)[0]
+    path = f"/api/v1/performances/{person.performance_id}/queue"
     passed.clear()
-    answer = api.call("join_queue", who, path=late.path, **more)
+    if unusual == "HEAD":
+        api.client.head(path, headers={"Waiting-Token": person.waiting})
+    elif unusual == "no token":
+        api.client.get(path)
+    else:
+        headers = {
+            "keyed": person.who.bearer | {"Idempotency-Key": "k" * 20},
+            "body": person.who.bearer,
+            "basic": {"Authorization": "Basic x"},
+            "nobody": {},
+        }[unusual]
+        api.client.post(path, headers=headers, data=b"{}" if unusual == "body" else None)
     assert len(passed) == 1
-    assert (answer.status_code == 201) == (change == "a seat is back")
 
 
 def test_each_has_its_line_in_the_log(
-    api: Api, passed: list[str], caplog: pytest.LogCaptureFixture
+    api: Api, app: Flask, passed: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    person, late = line(api)[1], sold_out(api)
-    poll(api, person)
+    situations = [asking(api, name) for name in ("steady", "left", "malformed", "another room")]
+    situations += [joining(api, name) for name in ("again", "sold out", "too often")]
     with caplog.at_level("INFO", "jari.request"):
-        for lane in ("fast", "flask"):
-            let_again(api)
-            if lane == "flask":
-                api.house.rooms.forget()
-                api.house.sales.forget()
-            passed.clear()
-            headers = {"X-Request-Id": "a-request-of-mine"}
-            assert poll(api, person, headers=headers).status_code == 200
-            assert try_to_join(api, late, headers=headers).status_code == 409
-            assert len(passed) == (2 if lane == "flask" else 0)
-    lines = [json.loads(record.message) for record in caplog.records]
-    for one in lines:
-        assert one.pop("milliseconds") >= 0
-        assert one.pop("timestamp")
-    fast, slow = lines[:2], lines[2:]
-    assert fast == slow
-    assert [one["account_id"] for one in fast] == [str(person.who.id), None]
-    assert [one["status"] for one in fast] == [200, 409]
+        for ask in situations:
+            caplog.clear()
+            both(api, app, passed, ask)
+            fast, slow = (json.loads(record.message) for record in caplog.records)
+            for one in (fast, slow):
+                assert one.pop("milliseconds") >= 0
+                assert one.pop("timestamp")
+            assert fast == slow
 
 
 def test_the_lane_counts_under_the_routes_own_name(app: Flask) -> None:

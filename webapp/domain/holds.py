@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, null, select, update
 
 from webapp.db import Tx, seconds
-from webapp.domain import seats, waiting_room
+from webapp.domain import seats, staying
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import (
     AlreadyBooked,
@@ -33,7 +33,8 @@ from webapp.domain.errors import (
 )
 from webapp.domain.model import Allowance, Booking, Hold, table_of
 from webapp.domain.rows import UPSERT, Change
-from webapp.domain.waiting_room import Admission, Pass
+from webapp.domain.staying import Admission
+from webapp.domain.waiting_room import Pass
 from webapp.statements import Prepared, inserting
 
 _HOLD = table_of(Hold)
@@ -84,8 +85,8 @@ def _held(row: Any) -> Held:
 def enter_and_place(
     tx: Tx, admitted: Pass, rules: Rules, hold_id: uuid.UUID, offers: Sequence[Offer]
 ) -> Held:
-    """Hold `offers` for the customer of a stay; raise the refusals of `waiting_room.enter` and `place`."""
-    return place(tx, waiting_room.enter(tx, admitted, rules), hold_id, offers)
+    """Hold `offers` for the customer of a stay; raise the refusals of `staying.enter` and `place`."""
+    return place(tx, staying.enter(tx, admitted, rules), hold_id, offers)
 
 
 def place(tx: Tx, admission: Admission, hold_id: uuid.UUID, offers: Sequence[Offer]) -> Held:

@@ -19,7 +19,7 @@ from sqlalchemy import Integer, bindparam, select
 from sqlalchemy.dialects import postgresql
 
 from webapp.db import Tx
-from webapp.domain import holds, seats, waiting_room
+from webapp.domain import holds, seats, staying, waiting_room
 from webapp.domain.catalogue import Rules
 from webapp.domain.holds import Held, Offer
 from webapp.domain.model import Allowance, table_of
@@ -53,7 +53,7 @@ def place_together(tx: Tx, rules: Rules, group: Sequence[Wanted]) -> list[Held]:
     Each hold is as it would be alone, down to its journal entry. It is for those who get what they want
     and replace nothing: raises NotTogether naming the others, for whom `place` has the words.
     """
-    entered = waiting_room.enter_together(tx, [one.admitted for one in group], rules)
+    entered = staying.enter_together(tx, [one.admitted for one in group], rules)
     claimed = _claim_together(tx, rules, group)
     _all_or_apart(
         group,

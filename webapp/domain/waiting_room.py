@@ -3,12 +3,10 @@
 Promises:
 
 1. Joining is one blind INSERT; the schema says who was already in. It reads nothing the usher writes.
-2. An ended stay opens nothing: `enter` checks the entry's row in the transaction that uses it.
-3. Nothing moves the last end of a stay's holds, whatever its customer does.
-4. What customers do inside (coming in, holding, staying) changes columns that are in no index.
+2. Many who join at the same moment are one INSERT, and each stay and journal entry is as alone.
 
-Who is numbered and admitted, and who loses a turn, is `admission`'s matter; what those who wait are told,
-`outlook`'s.
+Who is numbered and admitted, and who loses a turn, is `admission`'s matter; what customers do once they are
+admitted, `staying`'s; what those who wait are told, `outlook`'s.
 """
 
 import uuid
@@ -17,14 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, insert, or_, select
+from sqlalchemy import bindparam, case, false, insert, select
+from sqlalchemy.dialects import postgresql
 
 from webapp.db import Tx, make, seconds
-from webapp.domain import catalogue
-from webapp.domain.catalogue import Rules
-from webapp.domain.errors import NotAdmitted, Refusal, SaleClosed, SalePaused, TurnOver
-from webapp.domain.model import Allowance, Hold, Performance, QueueEntry, table_of
-from webapp.domain.rows import Change, given_of
+from webapp.domain.errors import NotAdmitted, TurnOver
+from webapp.domain.model import Allowance, Hold, QueueEntry, table_of
+from webapp.domain.rows import Change, given_of, many
+from webapp.statements import Prepared
 
 _ENTRY = table_of(QueueEntry)
 
@@ -77,16 +75,6 @@ class Pass:
     used_from: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The permission to hold seats, checked in the transaction that uses it. Only `enter` makes one."""
-
-    entry_id: uuid.UUID
-    account_id: uuid.UUID
-    holds_end_at: datetime
-    rules: Rules
-
-
 # -- joining and leaving ------------------------------------------------------------------------
 
 
@@ -98,6 +86,23 @@ def join(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
     return stay, True
 
 
+def join_together(tx: Tx, arrivals: Sequence[Arrival]) -> dict[uuid.UUID, Stay]:
+    """Do `join` for customers of one room, on PostgreSQL; return their stays by account.
+
+    Who has a stay already is left out: `rejoin` has the words for them. In the order of the accounts, so
+    that groups with the same people in them do not lock each other up.
+    """
+    stays = [_begin(tx, one) for one in sorted(arrivals, key=lambda one: one.account_id)]
+    rows = [_row(stay) for stay in stays]
+    joined = tx.fetch(_JOIN_TOGETHER, **{name: [row[name] for row in rows] for name in _JOINING})
+    new = {entry_id for (entry_id,) in joined}
+    for stay in stays:
+        if stay.entry_id in new:
+            tx.next_one()
+            _record_joined(tx, stay)
+    return {stay.account_id: stay for stay in stays if stay.entry_id in new}
+
+
 def rejoin(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
     """Answer a join that met a stay: that stay and False, or a new one if it is over by the clock.
 
@@ -106,17 +111,17 @@ def rejoin(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
     hold lives, or a customer who reloads the page while paying would lose the token that pays.
     """
     row = tx.execute(
-        _STAY.where(
+        select(*_COLUMNS, _HOLD_LIVES).where(
             QueueEntry.performance_id == arrival.performance_id,
             QueueEntry.account_id == arrival.account_id,
             QueueEntry.retired_at.is_(None),
-        )
+        ),
+        {"now": tx.now},
     ).one_or_none()
     if row is None:
         return join(tx, arrival)
-    listed = make(Stay, row)
-    waits = listed.ended_at is None and listed.access_expires_at is None
-    if waits or listed.inside(tx.now) or (listed.ended_at is None and _hold_lives(tx, listed)):
+    listed = make(Stay, row[:-1])
+    if _goes_on(listed, row[-1], tx.now):
         return listed, False
     if listed.ended_at is not None:
         _UNLIST.run(tx, id=listed.entry_id, now=tx.now)
@@ -171,6 +176,21 @@ def _record_joined(tx: Tx, stay: Stay) -> None:
 
 _COLUMNS = tuple(_ENTRY.c[name] for name in ("id", *Stay.__slots__[1:]))
 _STAY = select(*_COLUMNS)
+_JOINING = (
+    "id",
+    "performance_id",
+    "account_id",
+    "joined_at",
+    "admitted_at",
+    "access_expires_at",
+    "seen_at",
+)
+_JOIN_TOGETHER = Prepared(
+    postgresql.insert(_ENTRY)
+    .from_select(_JOINING, select(*many(*(_ENTRY.c[name] for name in _JOINING)).c), False)
+    .on_conflict_do_nothing()
+    .returning(_ENTRY.c.id)
+)
 
 
 def find_stay(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Stay | None:
@@ -187,28 +207,57 @@ def find_stay(tx: Tx, performance_id: int, account_id: uuid.UUID) -> Stay | None
 
 
 def get_stay(tx: Tx, entry_id: uuid.UUID) -> Stay:
-    """Return a stay that goes on; raise TurnOver with the reason."""
-    row = tx.execute(_STAY.where(QueueEntry.id == entry_id)).one_or_none()
-    if row is None:
-        raise TurnOver(reason="expired")
-    stay = make(Stay, row)
+    """Return a stay that goes on; raise TurnOver with the reason. One statement."""
+    [found] = get_stays(tx, [entry_id])
+    if isinstance(found, TurnOver):
+        raise found
+    return found
+
+
+def get_stays(tx: Tx, entry_ids: Sequence[uuid.UUID]) -> list[Stay | TurnOver]:
+    """Return stays that go on, and why the others do not. More than one at once: on PostgreSQL."""
+    if len(entry_ids) == 1:
+        rows = tx.fetch(_GET_STAY, entry=entry_ids[0], now=tx.now)
+    else:
+        rows = tx.fetch(_GET_STAYS, id=list(entry_ids), now=tx.now)
+    found = {row[0]: _judged(tx, row) for row in rows}
+    return [found.get(entry_id) or TurnOver(reason="expired") for entry_id in entry_ids]
+
+
+def _judged(tx: Tx, row: Sequence[Any]) -> Stay | TurnOver:
+    *columns, hold_lives = row
+    stay = make(Stay, columns)
     if stay.ended_at is not None:
-        raise TurnOver(reason=stay.end_reason)
-    if stay.access_expires_at is not None and not stay.inside(tx.now) and not _hold_lives(tx, stay):
-        raise TurnOver(reason="expired")
-    return stay
+        return TurnOver(reason=stay.end_reason)
+    return stay if _goes_on(stay, hold_lives, tx.now) else TurnOver(reason="expired")
 
 
-def _hold_lives(tx: Tx, stay: Stay) -> bool:
-    if stay.holds_end_at is None or stay.holds_end_at <= tx.now:
-        return False
-    current = select(Allowance.hold_id).where(
-        Allowance.performance_id == stay.performance_id, Allowance.account_id == stay.account_id
-    )
-    lives = select(Hold.id).where(
-        Hold.id == current.scalar_subquery(), Hold.ended_at.is_(None), Hold.expires_at > tx.now
-    )
-    return tx.execute(lives).one_or_none() is not None
+def _goes_on(stay: Stay, hold_lives: bool, now: datetime) -> bool:
+    waits = stay.access_expires_at is None
+    return stay.ended_at is None and (waits or stay.inside(now) or hold_lives)
+
+
+# Looked for only where there may be one: each search is something that others' changes conflict with.
+_HOLD_LIVES = case(
+    (
+        _ENTRY.c.holds_end_at > bindparam("now"),
+        select(Hold.id)
+        .where(
+            Hold.id == Allowance.hold_id,
+            Allowance.performance_id == _ENTRY.c.performance_id,
+            Allowance.account_id == _ENTRY.c.account_id,
+            Hold.ended_at.is_(None),
+            Hold.expires_at > bindparam("now"),
+        )
+        .exists(),
+    ),
+    else_=false(),
+)
+_KNOWN = many(_ENTRY.c.id)
+_GET_STAY = Prepared(select(*_COLUMNS, _HOLD_LIVES).where(_ENTRY.c.id == bindparam("entry")))
+_GET_STAYS = Prepared(
+    select(*_COLUMNS, _HOLD_LIVES).select_from(_KNOWN).join(_ENTRY, _ENTRY.c.id == _KNOWN.c.id)
+)
 
 
 def end(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, reason: str) -> bool:
@@ -240,7 +289,7 @@ def note_place(tx: Tx, admitted: Pass, first_used_from: str | None) -> None:
         )
 
 
-_GOES_ON = (_ENTRY.c.account_id == given_of(_ENTRY.c.account_id), _ENTRY.c.ended_at.is_(None))
+GOES_ON = (_ENTRY.c.account_id == given_of(_ENTRY.c.account_id), _ENTRY.c.ended_at.is_(None))
 _END = Change(
     _ENTRY,
     {
@@ -248,14 +297,14 @@ _END = Change(
         "end_reason": bindparam("reason"),
         "retired_at": bindparam("now"),
     },
-    *_GOES_ON,
+    *GOES_ON,
     given=["account_id"],
     missing=NotAdmitted,
 )
 _END_PAID = Change(
     _ENTRY,
     {"ended_at": bindparam("now"), "end_reason": "paid"},
-    *_GOES_ON,
+    *GOES_ON,
     given=["account_id"],
     returning=["used_from"],
     missing=NotAdmitted,
@@ -265,109 +314,4 @@ _UNLIST = Change(
     {"retired_at": bindparam("now")},
     _ENTRY.c.ended_at.is_not(None),
     _ENTRY.c.retired_at.is_(None),
-)
-
-
-# -- being inside -------------------------------------------------------------------------------
-
-_FIRST_END = bindparam("first_end", type_=_ENTRY.c.holds_end_at.type)
-_SALE_GOES_ON = select(Performance.id).where(
-    Performance.id == bindparam("performance"),
-    Performance.sales_open_at <= bindparam("now"),
-    Performance.sales_close_at > bindparam("now"),
-    Performance.paused_at.is_(None),
-)
-_ENTER = Change(
-    _ENTRY,
-    {
-        "holds_end_at": case(
-            (_ENTRY.c.holds_end_at.is_not(None), _ENTRY.c.holds_end_at),
-            (_ENTRY.c.access_expires_at > _FIRST_END, _ENTRY.c.access_expires_at),
-            else_=_FIRST_END,
-        ),
-        "seen_at": bindparam("now"),
-        "used_from": func.coalesce(_ENTRY.c.used_from, given_of(_ENTRY.c.used_from)),
-    },
-    *_GOES_ON,
-    _ENTRY.c.performance_id == bindparam("performance"),
-    _ENTRY.c.access_expires_at > bindparam("now"),
-    _SALE_GOES_ON.exists(),
-    given=["account_id", "used_from"],
-    returning=["id", "holds_end_at", "used_from"],
-    missing=NotAdmitted,
-)
-
-
-def enter(tx: Tx, admitted: Pass, rules: Rules) -> Admission:
-    """Check the stay's row and whether the sale goes on; return the permission to hold seats.
-
-    `rules` may be a moment old: what must not be late, that the sale has not opened, was paused or has
-    closed, is read here. The first hold of a stay fixes `holds_end_at`: the later of the access's end and
-    that hold's lifetime. Nothing moves it after. A use from elsewhere than the first is written down.
-    Raises NotAdmitted, SaleClosed, SalePaused.
-    """
-    row = _ENTER.run(
-        tx,
-        id=admitted.entry_id,
-        account_id=admitted.account_id,
-        used_from=admitted.used_from,
-        performance=admitted.performance_id,
-        now=tx.now,
-        first_end=tx.now + seconds(rules.hold_seconds),
-    )
-    if row is None:
-        raise _why_not_entered(tx, admitted)
-    _, holds_end_at, first_used_from = row
-    note_place(tx, admitted, first_used_from)
-    return Admission(admitted.entry_id, admitted.account_id, holds_end_at, rules)
-
-
-def enter_together(
-    tx: Tx, passes: Sequence[Pass], rules: Rules
-) -> dict[uuid.UUID, tuple[Admission, str | None]]:
-    """Do `enter` for several customers of one sale, on PostgreSQL, without recording anything.
-
-    Returns, by stay, the permission of those who may, and from where their access was used first.
-    """
-    ordered = sorted(passes, key=lambda admitted: admitted.entry_id)
-    rows = _ENTER.run_together(
-        tx,
-        id=[admitted.entry_id for admitted in ordered],
-        account_id=[admitted.account_id for admitted in ordered],
-        used_from=[admitted.used_from for admitted in ordered],
-        performance=rules.id,
-        now=tx.now,
-        first_end=tx.now + seconds(rules.hold_seconds),
-    )
-    of = {admitted.entry_id: admitted.account_id for admitted in passes}
-    return {
-        entry_id: (Admission(entry_id, of[entry_id], holds_end_at, rules), first_used_from)
-        for entry_id, holds_end_at, first_used_from in rows
-    }
-
-
-def _why_not_entered(tx: Tx, admitted: Pass) -> Refusal:
-    rules = catalogue.get_rules(tx, admitted.performance_id)
-    if tx.now >= rules.sales_close_at:
-        return SaleClosed()
-    return SalePaused() if rules.paused_at is not None else NotAdmitted()
-
-
-def see(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, after_seconds: float) -> bool:
-    """Note that somebody inside has come, or is still there; return False if that was known.
-
-    At most once in `after_seconds`: what is written down for every request would cost as much as one.
-    """
-    known = tx.now - seconds(after_seconds)
-    return _SEE.run(tx, id=entry_id, account_id=account_id, now=tx.now, known=known) is not None
-
-
-_SEE = Change(
-    _ENTRY,
-    {"seen_at": bindparam("now")},
-    *_GOES_ON,
-    _ENTRY.c.admitted_at.is_not(None),
-    or_(_ENTRY.c.seen_at.is_(None), _ENTRY.c.seen_at <= bindparam("known")),
-    given=["account_id"],
-    missing=NotAdmitted,
 )

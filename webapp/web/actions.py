@@ -32,8 +32,6 @@ from webapp.web.house import House
 
 T = TypeVar("T")
 
-STAY_CONSTRAINT = "uq_queue_entry_stay"
-
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -53,9 +51,7 @@ def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay
         rules.session_seconds if rules.capacity is None else None,
     )
     with house.turns.turn(account_id):
-        return house.db.transact(
-            waiting_room.join, arrival, instead={STAY_CONSTRAINT: waiting_room.rejoin}
-        )
+        return house.joins.join(arrival)
 
 
 def refuse_joining(house: House, performance_id: int) -> Rules:

@@ -102,9 +102,6 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with problem+json, or with a page where a person is looking."""
-    headers = dict(headers or {})
-    if "retry_after" in facts:
-        headers.setdefault("Retry-After", str(facts["retry_after"]))
     g.problem_code = code
     if not request.path.startswith("/api/"):
         page = render_template(
@@ -115,27 +112,36 @@ def problem(
     return Response(text, status, headers, mimetype=PROBLEM)
 
 
+def told(
+    error: Exception, request_id: str | None
+) -> tuple[int, str, str, Mapping[str, Any], dict[str, str]]:
+    """Return what a caller hears of an error: status, code, title, facts and headers.
+
+    What no caller was meant to hear of is logged with the request's id, and is 500 `internal_error`.
+    """
+    headers: dict[str, str] = {}
+    if isinstance(error, Refusal):
+        status, code, title, facts = error.status, error.code, error.title, error.facts
+    elif isinstance(error, Rejected):
+        status, code, title, facts = error.status, error.code, error.title, error.facts
+        headers = dict(error.headers)
+    elif isinstance(error, Busy | OutcomeUnknown):
+        status, code = 503, "busy" if isinstance(error, Busy) else "outcome_unknown"
+        title, facts = TITLES[code], {"retry_after": BUSY_RETRY_SECONDS}
+    else:
+        log.error("unexpected error, request %s", request_id, exc_info=error)
+        status, code, title, facts = 500, "internal_error", TITLES["internal_error"], {}
+    if "retry_after" in facts:
+        headers.setdefault("Retry-After", str(facts["retry_after"]))
+    return status, code, title, facts, headers
+
+
 def install(app: Flask) -> None:
     """Give the app its handlers."""
 
-    @app.errorhandler(Refusal)
-    def _refusal(refusal: Refusal) -> Response:
-        return problem(refusal.status, refusal.code, refusal.title, refusal.facts)
-
-    @app.errorhandler(Rejected)
-    def _rejected(rejected: Rejected) -> Response:
-        return problem(
-            rejected.status, rejected.code, rejected.title, rejected.facts, rejected.headers
-        )
-
-    @app.errorhandler(Busy)
-    def _busy(_busy: Busy) -> Response:
-        return problem(503, "busy", TITLES["busy"], {"retry_after": BUSY_RETRY_SECONDS})
-
-    @app.errorhandler(OutcomeUnknown)
-    def _unknown(_unknown: OutcomeUnknown) -> Response:
-        facts = {"retry_after": BUSY_RETRY_SECONDS}
-        return problem(503, "outcome_unknown", TITLES["outcome_unknown"], facts)
+    @app.errorhandler(Exception)
+    def _error(error: Exception) -> Response:
+        return problem(*told(error, g.get("request_id")))
 
     @app.errorhandler(CSRFError)
     def _csrf(_error: CSRFError) -> Response:
@@ -149,8 +155,3 @@ def install(app: Flask) -> None:
         code = _HTTP_CODES.get(status, "malformed" if status < 500 else "internal_error")
         headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
         return problem(status, code, TITLES[code], {}, headers)
-
-    @app.errorhandler(Exception)
-    def _bug(_error: Exception) -> Response:
-        log.exception("unexpected error, request %s", g.get("request_id"))
-        return problem(500, "internal_error", TITLES["internal_error"], {})

@@ -80,12 +80,16 @@ def get_person(find: Find | None = None) -> Person:
 
     `find` looks a token's digest up elsewhere than in the database.
     """
-    token = session_token()
+    return find_bearer(session_token(), find or house().sessions.find)
+
+
+def find_bearer(token: str | None, find: Find) -> Person:
+    """Return whose session a token is; raise Rejected (401)."""
     if not token:
         raise Rejected(401, "session_missing")
     if not _SESSION_TOKEN.match(token):
         raise Rejected(401, "session_invalid")
-    found = (find or _find_session)(accounts.digest(token))
+    found = find(accounts.digest(token))
     if found is None or found[1] == "revoked":
         raise Rejected(401, "session_invalid")
     if found[1] == "expired":
@@ -93,15 +97,16 @@ def get_person(find: Find | None = None) -> Person:
     return found[0]
 
 
-def _find_session(digest: bytes) -> tuple[Person, str] | None:
-    return house().sessions.find(digest)
-
-
 def session_token() -> str | None:
     """Return the session token of the request. The API never reads the cookie: no CSRF there."""
     if not _is_api():
         return request.cookies.get(COOKIE)
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return bearer_token(request.headers.get("Authorization", ""))
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Return the token of an Authorization header, None where it is of another kind."""
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
@@ -128,12 +133,18 @@ def get_claims(kind: Kind, performance_id: int | None, *, expired_too: bool = Fa
         text = request.headers.get(HEADERS[kind])
         claims = house().tokens.read(kind, text, expired_too=expired_too)
         setattr(g, f"{kind}_claims", claims)
-    if performance_id is not None and claims.performance_id != performance_id:
-        raise Rejected(403, "token_wrong_performance", token=kind)
+    if performance_id is not None:
+        refuse_other_room(kind, claims, performance_id)
     bearer = g.get("person")
     if bearer is not None and bearer.id != claims.account_id:
         raise Rejected(403, "token_wrong_customer", token=kind)
     return claims
+
+
+def refuse_other_room(kind: Kind, claims: Claims, performance_id: int) -> None:
+    """Raise Rejected (403) for a token of another performance."""
+    if claims.performance_id != performance_id:
+        raise Rejected(403, "token_wrong_performance", token=kind)
 
 
 def get_pass(performance_id: int | None, *, expired_too: bool = False) -> Pass:

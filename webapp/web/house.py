@@ -21,7 +21,7 @@ from webapp.domain.seatmap import Seatmap
 from webapp.web import map_shapes, seat_shapes, shapes
 from webapp.web.attempts import Attempts
 from webapp.web.challenges import Challenge, ProofOfWork
-from webapp.web.crowd import Holds, Sessions
+from webapp.web.crowd import Holds, Joins, Sessions, Stays
 from webapp.web.health import Meter
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
@@ -71,6 +71,8 @@ class House:
         self.attempts = Attempts()
         self.turns = Turns(config.transaction_seconds)
         self.sessions = Sessions(db, config.transaction_seconds)
+        self.joins = Joins(db, config.transaction_seconds)
+        self.stays = Stays(db, config.transaction_seconds)
         self.holds = Holds(db, config.transaction_seconds)
         self.pacing = Pacing()
         self.throttle = Throttle(db, config.secret_key)

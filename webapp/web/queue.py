@@ -10,14 +10,17 @@ Promises:
 """
 
 import random
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from webapp.domain import waiting_room
+from webapp.domain import accounts
 from webapp.domain.catalogue import Sale
 from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
 from webapp.domain.outlook import Room
 from webapp.domain.waiting_room import Stay
+from webapp.web import actions, challenges, guards
+from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.tokens import Claims
 
@@ -32,22 +35,22 @@ SEEN_EVERY_SECONDS = 20.0
 SEEN_PER_IDLE_LIMIT = 4
 
 
-def answer_stay(house: House, stay: Stay) -> dict[str, Any]:
-    """Say where a stay stands, from its row."""
+def answer_stay(house: House, stay: Stay, session: str | None = None) -> dict[str, Any]:
+    """Say where a stay stands, from its row, to the bearer of the session with this mark."""
     if stay.admitted_at is not None:
         note_seen(house, stay)
-        token, expires = house.tokens.issue_waiting(stay, None)
+        token, expires = house.tokens.issue_waiting(stay, None, session)
         return _object("admitted", stay.number, 0, (0, 0), POLL_ADMITTED_MS, token, expires) | {
             "access_token": house.tokens.issue_access(stay),
             "access_expires_at": stay.access_expires_at,
         }
     sale, now = house.sales.get(stay.performance_id), house.db.clock.now()
     if stay.number is None:
-        token, expires = house.tokens.issue_waiting(stay, None)
+        token, expires = house.tokens.issue_waiting(stay, None, session)
         return _unnumbered(sale, now, token, expires)
     room = house.rooms.get(stay.performance_id)
     ahead = room.ahead(stay.number)
-    token, expires = house.tokens.issue_waiting(stay, ahead)
+    token, expires = house.tokens.issue_waiting(stay, ahead, session)
     return _waiting(sale, now, room, stay.number, ahead, token, expires)
 
 
@@ -58,11 +61,49 @@ def note_seen(house: House, stay: Stay) -> None:
     if stay.admitted_at is None or not stay.inside(now):
         return
     if stay.seen_at is None:
-        house.db.transact(waiting_room.see, stay.entry_id, stay.account_id, 0.0)
+        house.stays.see(stay, 0.0)
         return
     every = min(SEEN_EVERY_SECONDS, (idle or 0) / SEEN_PER_IDLE_LIMIT)
     if idle is not None and (now - stay.seen_at).total_seconds() > every:
-        house.db.transact(waiting_room.see, stay.entry_id, stay.account_id, every)
+        house.stays.see(stay, every)
+
+
+def join(
+    house: House,
+    account_id: uuid.UUID,
+    performance_id: int,
+    session: str | None,
+    address: str | None,
+    challenge_answer: str,
+) -> tuple[dict[str, Any], bool]:
+    """Let a customer join, or find the stay again; return where it stands, and whether it is new.
+
+    Raises what `actions.join` raises, TooManyAttempts, and Rejected (403) with a challenge to answer first.
+    """
+    house.throttle.count_joining(account_id, address)
+    challenges.refuse_unanswered(house.challenge, account_id, performance_id, challenge_answer)
+    stay, new = actions.join(house, account_id, performance_id)
+    return answer_stay(house, stay, session and mark(session)), new
+
+
+def poll(house: House, claims: Claims, token: str, session: str | None) -> dict[str, Any]:
+    """Answer a request with a waiting token and perhaps a session; raise what `answer_poll` raises.
+
+    Rejects those who ask too soon (429), and sessions that are none (401) or somebody else's (403).
+    """
+    house.pacing.refuse_hasty(claims.entry_id)
+    if session and mark(session) != claims.session:  # not the one that joined
+        owner = guards.find_bearer(session, house.bearers.get)
+        if owner.id != claims.account_id:
+            raise Rejected(403, "token_wrong_customer", token="waiting")
+    place = answer_poll(house, claims, token)
+    house.pacing.told(claims.entry_id, place["poll_after_ms"])
+    return place
+
+
+def mark(session: str) -> str:
+    """Return what a waiting token keeps of the session it was issued to: 16 hexadecimal digits."""
+    return accounts.digest(session).hex()[:16]
 
 
 def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
@@ -76,7 +117,7 @@ def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
         stay = _get_stay(house, claims)
         if stay.admitted_at is None:
             _refuse_over(house, claims.performance_id)
-        return answer_stay(house, stay)
+        return answer_stay(house, stay, claims.session)
     if claims.number is not None:
         _refuse_over(house, claims.performance_id)
     return place
@@ -104,7 +145,7 @@ def look(house: House, claims: Claims, token: str, sale: Sale, room: Room) -> di
 
 def _get_stay(house: House, claims: Claims) -> Stay:
     try:
-        return house.db.read(waiting_room.get_stay, claims.entry_id)
+        return house.stays.get(claims.entry_id)
     except TurnOver as over:
         sale = house.sales.get(claims.performance_id)
         status = sale.rules.status(

@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, g, request, url_for
 
 from webapp.domain.errors import TurnOver
-from webapp.web import actions, challenges, guards, phrases, queue, shapes
+from webapp.web import actions, guards, phrases, queue, shapes
 from webapp.web.failures import Rejected
 from webapp.web.forms import page, see_other
 from webapp.web.guards import customer, person, public
@@ -44,11 +44,8 @@ def performance(performance_id: int) -> Response:
 @customer
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
-    house().throttle.count_joining(person().id, request.remote_addr)
     answer = request.form.get("challenge_answer", "")
-    challenges.refuse_unanswered(house().challenge, person().id, performance_id, answer)
-    stay, _ = actions.join(house(), person().id, performance_id)
-    place = queue.answer_stay(house(), stay)
+    place, _ = queue.join(house(), person().id, performance_id, None, request.remote_addr, answer)
     return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)
 
 

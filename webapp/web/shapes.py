@@ -36,9 +36,12 @@ class Json(DefaultJSONProvider):
     compact = True
 
 
+_ENCODER = json.JSONEncoder(default=plain, ensure_ascii=False, separators=(",", ":"))
+
+
 def dumps(body: Mapping[str, Any]) -> str:
     """Write JSON as the service answers it."""
-    return json.dumps(body, default=plain, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(body)
 
 
 def jsonable(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,10 @@ _CHECKED: jwt.types.Options = {
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says. `number` and `ahead` are those of a waiting token, None while unknown."""
+    """What a valid token says. `number`, `ahead` and `session` are a waiting token's.
+
+    The first two are None while unknown; the third is the mark of the session that joined, if one was shown.
+    """
 
     entry_id: uuid.UUID
     performance_id: int
@@ -52,6 +55,7 @@ class Claims:
     ahead: int | None
     issued_at: float
     expires_at: float
+    session: str | None = None
 
     @property
     def admitted(self) -> Pass:
@@ -69,16 +73,20 @@ class Tokens:
         self._known: dict[bytes, Claims] = {}
         self._known_before: dict[bytes, Claims] = {}
 
-    def issue_waiting(self, stay: Stay, ahead: int | None) -> tuple[str, float]:
+    def issue_waiting(
+        self, stay: Stay, ahead: int | None, session: str | None = None
+    ) -> tuple[str, float]:
         """Return a waiting token and its `exp` (Unix seconds). `ahead` is the lowest ever shown."""
         expires = math.ceil(self._clock.now().timestamp()) + WAITING_LIFETIME_SECONDS
-        return self._issue("waiting", stay, expires, num=stay.number, ahd=ahead), expires
+        more = {"num": stay.number, "ahd": ahead, "ses": session}
+        return self._issue("waiting", stay, expires, **more), expires
 
     def renew_waiting(self, claims: Claims, ahead: int | None) -> tuple[str, float]:
         """Return a waiting token that remembers a lower `ahead`, and its `exp`."""
         stay = Pass(claims.entry_id, claims.performance_id, claims.account_id)
         expires = math.ceil(self._clock.now().timestamp()) + WAITING_LIFETIME_SECONDS
-        return self._issue("waiting", stay, expires, num=claims.number, ahd=ahead), expires
+        more = {"num": claims.number, "ahd": ahead, "ses": claims.session}
+        return self._issue("waiting", stay, expires, **more), expires
 
     def issue_access(self, stay: Stay) -> str:
         """Return the access token of an admitted stay; it ends with the stay's access."""
@@ -105,14 +113,6 @@ class Tokens:
             self._remember(digest, claims)
         if claims.expires_at <= self._clock.now().timestamp() and not expired_too:
             raise Rejected(401, "token_expired", token=kind)
-        return claims
-
-    def find_known(self, kind: Kind, text: str) -> Claims | None:
-        """Return what a token says if it was verified here before and has not expired."""
-        digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
-        claims = self._known.get(digest) or self._known_before.get(digest)
-        if claims is None or claims.expires_at <= self._clock.now().timestamp():
-            return None
         return claims
 
     def _remember(self, digest: bytes, claims: Claims) -> None:
@@ -177,4 +177,5 @@ def _claims(payload: dict[str, Any]) -> Claims:
         payload.get("ahd"),
         float(payload["iat"]),
         float(payload["exp"]),
+        payload.get("ses"),
     )

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-from flask import Response, g, request
+from flask import Response, request
 
 from webapp.domain import lottery
 from webapp.domain.errors import NotFound
-from webapp.web import actions, challenges, guards, queue
+from webapp.web import actions, guards, queue
 from webapp.web.api.replies import find_keyed, reply, reply_kept
 from webapp.web.guards import person
 from webapp.web.house import house
@@ -14,11 +14,15 @@ from webapp.web.house import house
 
 def join_queue(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
-    house().throttle.count_joining(person().id, request.remote_addr)
-    answer = request.headers.get("Challenge-Answer", "")
-    challenges.refuse_unanswered(house().challenge, person().id, performance_id, answer)
-    stay, new = actions.join(house(), person().id, performance_id)
-    return reply(queue.answer_stay(house(), stay), 201 if new else 200)
+    place, new = queue.join(
+        house(),
+        person().id,
+        performance_id,
+        guards.session_token(),
+        request.remote_addr,
+        request.headers.get("Challenge-Answer", ""),
+    )
+    return reply(place, 201 if new else 200)
 
 
 def refuse_joining(performance_id: int) -> None:
@@ -33,13 +37,8 @@ def poll_queue(performance_id: int) -> Response:
     soon, not for the place.
     """
     claims = guards.get_claims("waiting", performance_id)
-    house().pacing.refuse_hasty(claims.entry_id)
-    if guards.session_token() is not None:
-        g.person = guards.get_person(house().bearers.get)
-        guards.get_claims("waiting", performance_id)
-    place = queue.answer_poll(house(), claims, request.headers[guards.HEADERS["waiting"]])
-    house().pacing.told(claims.entry_id, place["poll_after_ms"])
-    return reply(place)
+    token = request.headers[guards.HEADERS["waiting"]]
+    return reply(queue.poll(house(), claims, token, guards.session_token()))
 
 
 def leave_queue(performance_id: int) -> Response:
