@@ -24,6 +24,7 @@ from webapp.domain.seatmap import Choice
 from webapp.domain.waiting_room import Pass
 from webapp.web import actions
 from webapp.web.choosing import Wish
+from webapp.web.crowd import Joins
 from webapp.web.house import House
 from webapp.web.turns import Turns
 
@@ -122,6 +123,7 @@ TOUCHING: dict[str, Callable[[House, Pass], object]] = {
 def test_what_changes_a_customers_rows_waits_for_his_turn(app: Flask, name: str) -> None:
     house: House = app.extensions["jari"]
     house.turns = Turns(0.01)
+    house.joins = Joins(house.db, house.turns, 1.0)
     sale = make_sale(house.db)
     one, other = (enter(house.db, customer, sale) for customer in make_accounts(house.db, 2))
     with house.turns.turn(one.account_id), ThreadPoolExecutor(1) as pool:

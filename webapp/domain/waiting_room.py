@@ -87,7 +87,7 @@ def join(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
 
 
 def join_together(tx: Tx, arrivals: Sequence[Arrival]) -> dict[uuid.UUID, Stay]:
-    """Do `join` for customers of one room, on PostgreSQL; return their stays by account.
+    """Do `join` for customers of one room, on PostgreSQL; return their stays by id.
 
     Who has a stay already is left out: `rejoin` has the words for them. In the order of the accounts, so
     that groups with the same people in them do not lock each other up.
@@ -100,7 +100,7 @@ def join_together(tx: Tx, arrivals: Sequence[Arrival]) -> dict[uuid.UUID, Stay]:
         if stay.entry_id in new:
             tx.next_one()
             _record_joined(tx, stay)
-    return {stay.account_id: stay for stay in stays if stay.entry_id in new}
+    return {stay.entry_id: stay for stay in stays if stay.entry_id in new}
 
 
 def rejoin(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:

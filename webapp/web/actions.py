@@ -25,9 +25,10 @@ from webapp.domain.holds import Held, Offer
 from webapp.domain.idempotency import Answer
 from webapp.domain.seatmap import Place, Seatmap
 from webapp.domain.together import Wanted
-from webapp.domain.waiting_room import Arrival, Pass, Stay
+from webapp.domain.waiting_room import Pass, Stay
 from webapp.web import choosing, shapes
 from webapp.web.choosing import Wish
+from webapp.web.crowd import Newcomer
 from webapp.web.house import House
 
 T = TypeVar("T")
@@ -41,17 +42,19 @@ class Placed:
     together: str
 
 
-def join(house: House, account_id: uuid.UUID, performance_id: int) -> tuple[Stay, bool]:
-    """Put a customer into the waiting room; return the stay and whether it is new."""
+def join(
+    house: House,
+    who: uuid.UUID | bytes,
+    performance_id: int,
+    check: Callable[[uuid.UUID], None] = lambda _: None,
+) -> tuple[Stay, bool]:
+    """Put a customer into the waiting room; return the stay and whether it is new.
+
+    `who` is an account or a session's digest; `check` raises for an account that may not join.
+    """
     rules = refuse_joining(house, performance_id)
-    arrival = Arrival(
-        new_id(),
-        performance_id,
-        account_id,
-        rules.session_seconds if rules.capacity is None else None,
-    )
-    with house.turns.turn(account_id):
-        return house.joins.join(arrival)
+    session_seconds = rules.session_seconds if rules.capacity is None else None
+    return house.joins.join(Newcomer(performance_id, who, session_seconds, check))
 
 
 def refuse_joining(house: House, performance_id: int) -> Rules:

@@ -1,17 +1,21 @@
 """What a crowd asks one process for at the same moment, done together where that is the same."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from webapp.db import Database
+from webapp.db import Database, new_id
 from webapp.domain import accounts, holds, staying, together, waiting_room
 from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Rules
-from webapp.domain.errors import TurnOver
+from webapp.domain.errors import Refusal, TurnOver
 from webapp.domain.holds import Held
 from webapp.domain.together import NotTogether, Wanted
 from webapp.domain.waiting_room import Arrival, Stay
+from webapp.web import bearers
+from webapp.web.failures import Rejected
 from webapp.web.groups import Groups
+from webapp.web.turns import Turns
 
 GROUP_MAX = 16
 LOOKS_MAX = 64
@@ -24,7 +28,7 @@ class Sessions:
     def __init__(self, db: Database, wait_seconds: float) -> None:
         self._db = db
         self._groups: Groups[None, bytes, tuple[Person, str] | None] = Groups(
-            self._work, _anybody, LOOKS_MAX, wait_seconds
+            lambda _, digests: look_up(db, digests), _anybody, LOOKS_MAX, wait_seconds
         )
 
     def find(self, digest: bytes) -> tuple[Person, str] | None:
@@ -33,39 +37,78 @@ class Sessions:
             return self._db.lookup(accounts.find_session, digest)
         return self._groups.do(None, digest)
 
-    def _work(self, _: None, digests: Sequence[bytes]) -> list[tuple[Person, str] | None]:
-        if len(digests) == 1:
-            return [self._db.lookup(accounts.find_session, digests[0])]
-        return self._db.lookup(accounts.find_sessions, digests)
+
+def look_up(db: Database, digests: Sequence[bytes]) -> list[tuple[Person, str] | None]:
+    """Return what is known of sessions, in one statement. More than one at once: on PostgreSQL."""
+    if len(digests) == 1:
+        return [db.lookup(accounts.find_session, digests[0])]
+    return db.lookup(accounts.find_sessions, digests) if digests else []
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Somebody who joins: an account, or the digest of a session that says whose.
+
+    `check` raises for an account that may not; `session_seconds` is set where the room is off.
+    """
+
+    performance_id: int
+    who: uuid.UUID | bytes
+    session_seconds: int | None
+    check: Callable[[uuid.UUID], None]
 
 
 class Joins:
-    """Begins stays, those of the same moment and room in one transaction (PostgreSQL)."""
+    """Begins stays, those of the same moment and room in one transaction (PostgreSQL).
 
-    def __init__(self, db: Database, wait_seconds: float) -> None:
+    Their sessions are looked up for all of them, too: each wait for others costs what a request does.
+    """
+
+    def __init__(self, db: Database, turns: Turns, wait_seconds: float) -> None:
         self._db = db
-        self._groups: Groups[int, Arrival, Stay | None] = Groups(
-            self._work, _are_others, LOOKS_MAX, wait_seconds
+        self._turns = turns
+        self._groups: Groups[int, Newcomer, Stay | Arrival | Exception] = Groups(
+            self._work, _anybody, LOOKS_MAX, wait_seconds
         )
 
-    def join(self, arrival: Arrival) -> tuple[Stay, bool]:
-        """Return a customer's stay, and whether it is new."""
-        again = {STAY_CONSTRAINT: waiting_room.rejoin}
+    def join(self, newcomer: Newcomer) -> tuple[Stay, bool]:
+        """Return a customer's stay, and whether it is new; raise Rejected (401), or what `check` raises."""
+        found: Stay | Arrival | Exception
         if self._db.is_sqlite:
-            return self._db.transact(waiting_room.join, arrival, instead=again)
-        stay = self._groups.do(arrival.performance_id, arrival)
-        if stay is not None:
-            return stay, True
-        return self._db.transact(waiting_room.rejoin, arrival, instead=again)
+            [found] = self._meet([newcomer])
+        else:
+            found = self._groups.do(newcomer.performance_id, newcomer)
+        if isinstance(found, Exception):
+            raise found
+        if isinstance(found, Stay):
+            return found, True
+        # Who has a stay already: this one may touch it, which his other requests may be about.
+        work = waiting_room.join if self._db.is_sqlite else waiting_room.rejoin
+        with self._turns.turn(found.account_id):
+            return self._db.transact(work, found, instead={STAY_CONSTRAINT: waiting_room.rejoin})
 
-    def _work(self, _: int, group: Sequence[Arrival]) -> list[Stay | None]:
-        """Return the stays of those who are new, None for those who are there already."""
-        stays = self._db.transact(waiting_room.join_together, group)
-        return [stays.get(arrival.account_id) for arrival in group]
+    def _work(self, _: int, group: Sequence[Newcomer]) -> list[Stay | Arrival | Exception]:
+        """Return the stays of those who are new, the arrivals of those who are not, and refusals."""
+        met = self._meet(group)
+        arrivals = [one for one in met if isinstance(one, Arrival)]
+        stays = self._db.transact(waiting_room.join_together, arrivals) if arrivals else {}
+        return [stays.get(one.entry_id, one) if isinstance(one, Arrival) else one for one in met]
 
-
-def _are_others(group: Sequence[Arrival], one: Arrival) -> bool:
-    return all(other.account_id != one.account_id for other in group)
+    def _meet(self, group: Sequence[Newcomer]) -> list[Arrival | Exception]:
+        """Find out who they are, and whether they may join."""
+        digests = [one.who for one in group if isinstance(one.who, bytes)]
+        found = iter(look_up(self._db, digests))
+        met: list[Arrival | Exception] = []
+        for one in group:
+            try:
+                who = one.who
+                account_id = bearers.judge(next(found)).id if isinstance(who, bytes) else who
+                one.check(account_id)
+            except (Refusal, Rejected) as refused:
+                met.append(refused)
+            else:
+                met.append(Arrival(new_id(), one.performance_id, account_id, one.session_seconds))
+        return met
 
 
 class Stays:

@@ -13,6 +13,7 @@ answer itself. Promises:
 import re
 import secrets
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
@@ -20,8 +21,9 @@ from typing import Any
 from flask import Flask
 
 from webapp.db import TRIED_AGAIN
-from webapp.web import actions, failures, guards, queue, security, shapes
+from webapp.web import actions, bearers, failures, guards, queue, security, shapes
 from webapp.web.house import House
+from webapp.web.queue import Joining
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
@@ -51,7 +53,7 @@ class FastLane:
 
     def _joining(self, given: Environ) -> "Work | None":
         """Return what to do for somebody who joins, None if that is Flask's matter."""
-        session = guards.bearer_token(given.get("HTTP_AUTHORIZATION", ""))
+        session = bearers.read(given.get("HTTP_AUTHORIZATION", ""))
         if (
             not session
             or "HTTP_IDEMPOTENCY_KEY" in given
@@ -63,10 +65,10 @@ class FastLane:
 
         def join(asked: "_Asked", performance_id: int) -> tuple[int, dict[str, Any]]:
             actions.refuse_joining(house, performance_id)
-            person = guards.find_bearer(session, house.sessions.find)
-            asked.account_id = str(person.id)
-            address, answer = given.get("REMOTE_ADDR"), given.get("HTTP_CHALLENGE_ANSWER", "")
-            place, new = queue.join(house, person.id, performance_id, session, address, answer)
+            answer = given.get("HTTP_CHALLENGE_ANSWER", "")
+            address = given.get("REMOTE_ADDR")
+            joining = Joining(performance_id, address, answer, session, asked.is_from)
+            place, new = queue.join(house, bearers.digest(session), joining)
             return 201 if new else 200, place
 
         return join
@@ -80,9 +82,9 @@ class FastLane:
 
         def poll(asked: "_Asked", performance_id: int) -> tuple[int, dict[str, Any]]:
             claims = house.tokens.read("waiting", text)
-            asked.account_id = str(claims.account_id)
+            asked.is_from(claims.account_id)
             guards.refuse_other_room("waiting", claims, performance_id)
-            session = guards.bearer_token(given.get("HTTP_AUTHORIZATION", ""))
+            session = bearers.read(given.get("HTTP_AUTHORIZATION", ""))
             return 200, queue.poll(house, claims, text, session)
 
         return poll
@@ -92,10 +94,14 @@ class _Asked:
     """A request, and the answer to it."""
 
     def __init__(self, given: Environ, start_response: Start) -> None:
-        self.account_id: str | None = None
+        self._account_id: str | None = None
         self._given = given
         self._start_response = start_response
         self._began = time.perf_counter()
+
+    def is_from(self, account_id: uuid.UUID) -> None:
+        """Remember for the log whose request it is."""
+        self._account_id = str(account_id)
 
     def answer(self, work: "Work", performance_id: int) -> Iterable[bytes]:
         """Do the work, answer with what comes of it, and note that."""
@@ -123,7 +129,7 @@ class _Asked:
         ]
         seconds = time.perf_counter() - self._began
         method, retries = self._given["REQUEST_METHOD"], TRIED_AGAIN.get()
-        security.note(request_id, self.account_id, method, ROUTE, status, code, seconds, retries)
+        security.note(request_id, self._account_id, method, ROUTE, status, code, seconds, retries)
         self._start_response(_STATUS[status], headers)
         return [encoded]
 

@@ -5,7 +5,6 @@ refuses it, and a test enumerates them. Waiting and access tokens are `get_claim
 """
 
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -13,9 +12,9 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, g, redirect, request, url_for
 
-from webapp.domain import accounts
 from webapp.domain.accounts import Person
 from webapp.domain.waiting_room import Pass
+from webapp.web import bearers
 from webapp.web.failures import Rejected
 from webapp.web.house import house
 from webapp.web.tokens import Claims, Kind
@@ -23,7 +22,6 @@ from webapp.web.tokens import Claims, Kind
 View = TypeVar("View", bound=Callable[..., Any])
 
 COOKIE = "jari_session"
-_SESSION_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,200}\Z")  # anything else was never given out
 HEADERS: dict[Kind, str] = {"waiting": "Waiting-Token", "access": "Access-Token"}
 
 
@@ -80,34 +78,15 @@ def get_person(find: Find | None = None) -> Person:
 
     `find` looks a token's digest up elsewhere than in the database.
     """
-    return find_bearer(session_token(), find or house().sessions.find)
-
-
-def find_bearer(token: str | None, find: Find) -> Person:
-    """Return whose session a token is; raise Rejected (401)."""
-    if not token:
-        raise Rejected(401, "session_missing")
-    if not _SESSION_TOKEN.match(token):
-        raise Rejected(401, "session_invalid")
-    found = find(accounts.digest(token))
-    if found is None or found[1] == "revoked":
-        raise Rejected(401, "session_invalid")
-    if found[1] == "expired":
-        raise Rejected(401, "session_expired")
-    return found[0]
+    find = find or house().sessions.find
+    return bearers.judge(find(bearers.digest(session_token())))
 
 
 def session_token() -> str | None:
     """Return the session token of the request. The API never reads the cookie: no CSRF there."""
     if not _is_api():
         return request.cookies.get(COOKIE)
-    return bearer_token(request.headers.get("Authorization", ""))
-
-
-def bearer_token(authorization: str) -> str | None:
-    """Return the token of an Authorization header, None where it is of another kind."""
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    return bearers.read(request.headers.get("Authorization", ""))
 
 
 def find_person() -> Person | None:

@@ -71,7 +71,7 @@ class House:
         self.attempts = Attempts()
         self.turns = Turns(config.transaction_seconds)
         self.sessions = Sessions(db, config.transaction_seconds)
-        self.joins = Joins(db, config.transaction_seconds)
+        self.joins = Joins(db, self.turns, config.transaction_seconds)
         self.stays = Stays(db, config.transaction_seconds)
         self.holds = Holds(db, config.transaction_seconds)
         self.pacing = Pacing()

@@ -11,6 +11,8 @@ Promises:
 
 import random
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +21,7 @@ from webapp.domain.catalogue import Sale
 from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
 from webapp.domain.outlook import Room
 from webapp.domain.waiting_room import Stay
-from webapp.web import actions, challenges, guards
+from webapp.web import actions, bearers, challenges
 from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.tokens import Claims
@@ -68,22 +70,36 @@ def note_seen(house: House, stay: Stay) -> None:
         house.stays.see(stay, every)
 
 
-def join(
-    house: House,
-    account_id: uuid.UUID,
-    performance_id: int,
-    session: str | None,
-    address: str | None,
-    challenge_answer: str,
-) -> tuple[dict[str, Any], bool]:
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A request to join: from where, the answer to a challenge, and perhaps a session to be known by.
+
+    `met` hears whose it is.
+    """
+
+    performance_id: int
+    address: str | None
+    challenge_answer: str
+    session: str | None = None
+    met: Callable[[uuid.UUID], None] = lambda _: None
+
+
+def join(house: House, who: uuid.UUID | bytes, asked: Joining) -> tuple[dict[str, Any], bool]:
     """Let a customer join, or find the stay again; return where it stands, and whether it is new.
 
-    Raises what `actions.join` raises, TooManyAttempts, and Rejected (403) with a challenge to answer first.
+    `who` is an account, or the digest of a session to be looked up. Raises what `actions.join` raises,
+    TooManyAttempts, and Rejected: 403 with a challenge to answer first, 401 for a session that is none.
     """
-    house.throttle.count_joining(account_id, address)
-    challenges.refuse_unanswered(house.challenge, account_id, performance_id, challenge_answer)
-    stay, new = actions.join(house, account_id, performance_id)
-    return answer_stay(house, stay, session and mark(session)), new
+
+    def check(account_id: uuid.UUID) -> None:
+        asked.met(account_id)
+        house.throttle.count_joining(account_id, asked.address)
+        challenges.refuse_unanswered(
+            house.challenge, account_id, asked.performance_id, asked.challenge_answer
+        )
+
+    stay, new = actions.join(house, who, asked.performance_id, check)
+    return answer_stay(house, stay, asked.session and mark(asked.session)), new
 
 
 def poll(house: House, claims: Claims, token: str, session: str | None) -> dict[str, Any]:
@@ -93,7 +109,7 @@ def poll(house: House, claims: Claims, token: str, session: str | None) -> dict[
     """
     house.pacing.refuse_hasty(claims.entry_id)
     if session and mark(session) != claims.session:  # not the one that joined
-        owner = guards.find_bearer(session, house.bearers.get)
+        owner = bearers.judge(house.bearers.get(bearers.digest(session)))
         if owner.id != claims.account_id:
             raise Rejected(403, "token_wrong_customer", token="waiting")
     place = answer_poll(house, claims, token)

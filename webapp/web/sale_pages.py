@@ -20,6 +20,7 @@ from webapp.web.forms import page, see_other
 from webapp.web.guards import customer, person, public
 from webapp.web.house import house
 from webapp.web.languages import gettext
+from webapp.web.queue import Joining
 from webapp.web.standing import find_standing
 
 blueprint = Blueprint("sale", __name__)
@@ -44,8 +45,8 @@ def performance(performance_id: int) -> Response:
 @customer
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
-    answer = request.form.get("challenge_answer", "")
-    place, _ = queue.join(house(), person().id, performance_id, None, request.remote_addr, answer)
+    asked = Joining(performance_id, request.remote_addr, request.form.get("challenge_answer", ""))
+    place, _ = queue.join(house(), person().id, asked)
     return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)
 
 

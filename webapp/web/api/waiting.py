@@ -10,18 +10,18 @@ from webapp.web import actions, guards, queue
 from webapp.web.api.replies import find_keyed, reply, reply_kept
 from webapp.web.guards import person
 from webapp.web.house import house
+from webapp.web.queue import Joining
 
 
 def join_queue(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
-    place, new = queue.join(
-        house(),
-        person().id,
+    asked = Joining(
         performance_id,
-        guards.session_token(),
         request.remote_addr,
         request.headers.get("Challenge-Answer", ""),
+        guards.session_token(),
     )
+    place, new = queue.join(house(), person().id, asked)
     return reply(place, 201 if new else 200)
 
 
