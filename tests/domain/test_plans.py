@@ -22,7 +22,7 @@ from psycopg import sql
 from sqlalchemy import Engine, text
 
 from jobs import sweeper, usher
-from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
+from tests.builders import Customer, enter, make_accounts, make_sale, offers, pay, place
 from tests.conftest import AdvancingClock, config_for, dispose
 from tests.faults import Faults, Statement
 from tests.web.contract import Api
@@ -31,17 +31,22 @@ from webapp.db import Database, Tx, new_id
 from webapp.domain import (
     accounts,
     bookings,
+    catalogue,
     holds,
     idempotency,
     leases,
     outlook,
+    seatmap,
+    staying,
     tickets,
+    together,
     waiting_room,
     wallet,
 )
 from webapp.domain.idempotency import Answer, Request
 from webapp.domain.model import Base
-from webapp.domain.waiting_room import Arrival
+from webapp.domain.together import Wanted
+from webapp.domain.waiting_room import Arrival, Pass
 from webapp.web import actions
 
 # What a big day leaves in the tables, so that the planner has a choice.
@@ -114,6 +119,8 @@ class Sale:
         self._look_on(people[0])
         self._come_to_the_site(*make_accounts(self.db, 2))
         self._draw_lots(make_accounts(self.db, 3))
+        if not self.db.is_sqlite:
+            self._come_together(make_accounts(self.db, 4))
         return list(self.writes.statements), list(self.reads.statements)
 
     def _buy(self, person: Customer) -> None:
@@ -200,6 +207,21 @@ class Sale:
             usher.run(self.db, self._fence("usher"))
         stays = [self.db.read(waiting_room.find_stay, sale, person.id) for person in people]
         assert sum(stay is not None and stay.admitted_at is not None for stay in stays) == 2
+
+    def _come_together(self, people: list[Customer]) -> None:
+        """What is done for several at once."""
+        db = self.db
+        db.lookup(accounts.find_sessions, [accounts.digest(one.session) for one in people])
+        arrivals = [Arrival(new_id(), self.id, one.id) for one in people]
+        stays = db.transact(waiting_room.join_together, arrivals)
+        db.lookup(waiting_room.get_stays, list(stays))
+        usher.run(db, self._fence("usher"))
+        whose = {stay.entry_id: stay.account_id for stay in stays.values()}
+        db.transact(staying.see_together, whose, 0.0)
+        passes = [Pass(entry_id, self.id, account_id) for entry_id, account_id in whose.items()]
+        last = db.lookup(seatmap.states, self.id).rindex(seatmap.FREE)
+        group = [Wanted(one, new_id(), offers([last - n])) for n, one in enumerate(passes)]
+        db.transact(together.place_together, db.read(catalogue.get_rules, self.id), group)
 
     def _fence(self, job: str) -> int:
         fence = self.fences[job]

@@ -1,7 +1,9 @@
-"""Holds of a group: each exactly as it would be alone, or not at all (PostgreSQL)."""
+"""What is done for several customers at once: for each exactly as it would be alone, or not at all (PostgreSQL)."""
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,11 +16,12 @@ from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from webapp import create_app
 from webapp.db import Database, new_id
-from webapp.domain import accounts, catalogue, holds, seatmap, staying, together
+from webapp.domain import accounts, catalogue, holds, seatmap, staying, together, waiting_room
+from webapp.domain.errors import TurnOver
 from webapp.domain.holds import Held
 from webapp.domain.model import Event, Hold, JournalEntry, Performance
 from webapp.domain.together import NotTogether, Wanted
-from webapp.domain.waiting_room import Pass
+from webapp.domain.waiting_room import Arrival, Pass, Stay
 from webapp.web import actions
 
 
@@ -214,3 +217,80 @@ def test_sessions_are_looked_up_together_as_alone(db: Database, clock: Advancing
         "revoked",
         None,
     }
+
+
+# -- the waiting room ---------------------------------------------------------------------------
+
+
+def join_together(db: Database, people: list[Customer], sale: int) -> list[uuid.UUID]:
+    """Let several join at once; return who did, in the order of their accounts."""
+    arrivals = [Arrival(new_id(), sale, one.id) for one in people]
+    return [stay.account_id for stay in db.transact(waiting_room.join_together, arrivals).values()]
+
+
+def test_who_joins_together_has_a_stay_as_if_alone(db: Database) -> None:
+    sale = make_sale(db, capacity=0)
+    alone, *people = make_accounts(db, 5)
+    single = db.transact(waiting_room.join, Arrival(new_id(), sale, alone.id))[0]
+    everybody = sorted(one.id for one in people)
+    assert join_together(db, people, sale) == everybody
+    first, *entries = journal(db, "queue_joined")
+    assert len({entry.attempt_id for entry in (first, *entries)}) == 5
+    assert [entry.facts["account_id"] for entry in entries] == [str(one) for one in everybody]
+    for entry in entries:
+        assert entry.facts.keys() == first.facts.keys()
+        stay = db.read(waiting_room.get_stay, uuid.UUID(entry.facts["entry_id"]))
+        assert (stay.performance_id, stay.joined_at) == (sale, entry.at)
+        unlike = {"entry_id": single.entry_id, "account_id": alone.id}
+        assert replace(stay, joined_at=single.joined_at, **unlike) == single
+    assert_sound(db)
+
+
+@pytest.mark.failure("F18")
+def test_who_is_there_already_does_not_join_with_others(db: Database) -> None:
+    sale = make_sale(db, capacity=0)
+    early, twice, late = make_accounts(db, 3)
+    db.transact(waiting_room.join, Arrival(new_id(), sale, early.id))
+    assert join_together(db, [early, twice, late, twice], sale) == sorted([twice.id, late.id])
+    assert len(journal(db, "queue_joined")) == 3
+    assert_sound(db)
+
+
+def test_where_the_room_is_off_all_are_admitted_at_once(db: Database) -> None:
+    sale = make_sale(db)
+    arrivals = [Arrival(new_id(), sale, one.id, 600) for one in make_accounts(db, 3)]
+    for stay in db.transact(waiting_room.join_together, arrivals).values():
+        assert stay == db.read(waiting_room.get_stay, stay.entry_id)
+        assert stay.access_expires_at == stay.joined_at + timedelta(seconds=600)
+    assert_sound(db)
+
+
+def test_stays_are_looked_up_together_as_alone(db: Database, clock: AdvancingClock) -> None:
+    sale = make_sale(db, session_seconds=60, hold_seconds=120)
+    holding, over, gone = (enter(db, customer, sale, 60) for customer in make_accounts(db, 3))
+    place(db, holding, [1])
+    db.transact(waiting_room.end, gone.entry_id, gone.account_id, "left")
+    clock.advance(61)
+    fresh = enter(db, make_accounts(db)[0], sale)
+    asked = [one.entry_id for one in (fresh, gone, over, holding)] + [new_id()]
+    found = db.lookup(waiting_room.get_stays, asked)
+    told = [one.facts["reason"] if isinstance(one, TurnOver) else one.entry_id for one in found]
+    assert told == [fresh.entry_id, "left", "expired", holding.entry_id, "expired"]
+
+
+def test_who_comes_together_is_seen(db: Database) -> None:
+    sale = make_sale(db)
+    stays = [join_at_once(db, one, sale) for one in make_accounts(db, 3)]
+    seen_before = [db.read(waiting_room.get_stay, stay.entry_id).seen_at for stay in stays]
+    whose = {stay.entry_id: stay.account_id for stay in stays[:2]}
+    db.transact(staying.see_together, whose, 0.0)
+    seen = [db.read(waiting_room.get_stay, stay.entry_id).seen_at for stay in stays]
+    assert [now != before for now, before in zip(seen, seen_before, strict=True)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def join_at_once(db: Database, customer: Customer, sale: int) -> Stay:
+    return db.transact(waiting_room.join, Arrival(new_id(), sale, customer.id, 600))[0]

@@ -321,6 +321,24 @@ MUTANTS = [
             "given_of(_ENTRY.c.account_id), _ENTRY.c.id.is_not(None))",
             "test_an_ended_stay_opens_nothing",
         ),
+        (
+            "who has a stay does not join with others",
+            "        if stay.entry_id in new:\n            tx.next_one()\n",
+            "        if stay:\n            tx.next_one()\n",
+            f"{TOGETHER}::test_who_is_there_already_does_not_join_with_others",
+        ),
+        (
+            "each who joins with others has a journal entry of his own",
+            "            tx.next_one()\n",
+            "",
+            f"{TOGETHER}::test_who_joins_together_has_a_stay_as_if_alone",
+        ),
+        (
+            "a stay past its end is over",
+            "    return stay.ended_at is None and (waits or stay.inside(now) or hold_lives)\n",
+            "    return stay.ended_at is None\n",
+            f"{TOGETHER}::test_stays_are_looked_up_together_as_alone",
+        ),
     ),
     *_of(
         "webapp/domain/staying.py",
