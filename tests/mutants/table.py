@@ -819,6 +819,16 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/lookups.py",
+        "tests/web/test_lookups.py",
+        (
+            "versions that never were take no room",
+            "        since = None  # nobody remembers it\n",
+            "        pass\n",
+            "test_nobody_fills_the_house_with_versions_that_there_never_were",
+        ),
+    ),
+    *_of(
         "webapp/domain/retries.py",
         "tests/test_locks.py",
         (

@@ -30,26 +30,6 @@ from webapp.web.challenges import ProofOfWork
 from webapp.web.fastlane import FastLane
 
 
-@pytest.fixture
-def api(app: Flask) -> Api:
-    return Api(app)
-
-
-@pytest.fixture
-def passed(app: Flask) -> list[str]:
-    """What Flask was asked, by path."""
-    lane, seen = app.wsgi_app, []
-    assert isinstance(lane, FastLane)
-    flask = lane._wsgi
-
-    def listen(environ: dict[str, Any], start: Callable[..., Any]) -> Any:
-        seen.append(environ["PATH_INFO"])
-        return flask(environ, start)
-
-    lane._wsgi = listen
-    return seen
-
-
 def line(api: Api, count: int = 3, **sale: Any) -> list[Visitor]:
     """People in line, each of whom has polled once and may do so again."""
     performance = make_sale(api.db, **({"capacity": 0} | sale))
@@ -417,5 +397,5 @@ def test_each_has_its_line_in_the_log(
 
 
 def test_the_lane_counts_under_the_routes_own_name(app: Flask) -> None:
-    assert fastlane.ROUTE in {rule.rule for rule in app.url_map.iter_rules()}
+    assert set(fastlane.ROUTES.values()) <= {rule.rule for rule in app.url_map.iter_rules()}
     assert set(security.HEADERS) <= {name for name, _ in fastlane._HEADERS}

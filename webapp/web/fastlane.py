@@ -1,11 +1,12 @@
-"""Joining the line and asking where one stands in it, answered ahead of Flask.
+"""Joining the line, asking where one stands in it, and looking at seats and hall, answered ahead of Flask.
 
 Twenty thousand people join in the same minute and then ask thousands of times a minute whether it is their
-turn; when the last seat is sold they all try again. What Flask does for a request costs more than the
-answer itself. Promises:
+turn; when the last seat is sold they all try again, and whoever chooses looks at the seats. What Flask does
+for a request costs more than the answer itself. Promises:
 
-1. It answers what `api.waiting.join_queue` and `poll_queue` would have answered, by the same functions, down
-   to refusals and errors. Whatever is unusual goes on to Flask: a key, a body, a missing token, another method.
+1. It answers what the views of `api.waiting` and `api.catalogue` would have answered, by the same functions, down
+   to refusals and errors. Whatever is unusual goes on to Flask: a key, a body, a missing token, another method,
+   another question.
 2. Who is to be refused for what is known here, the crowd before a sold-out house above all, costs no query.
 3. Its answers carry the headers of all others, and are counted and logged like them.
 """
@@ -21,17 +22,22 @@ from typing import Any
 from flask import Flask
 
 from webapp.db import TRIED_AGAIN
-from webapp.web import actions, bearers, failures, guards, queue, security, shapes
+from webapp.web import actions, bearers, failures, guards, lookups, queue, security, shapes
 from webapp.web.house import House
+from webapp.web.lookups import Answer
 from webapp.web.queue import Joining
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
 Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 
-ROUTE = "/api/v1/performances/<int:performance_id>/queue"
-_PATH = re.compile(r"/api/v1/performances/([1-9][0-9]{0,8})/queue\Z")
-_HEADERS = [("Cache-Control", "no-store"), *security.HEADERS.items()]
+ROUTES = {
+    kind: f"/api/v1/performances/<int:performance_id>/{kind}"
+    for kind in ("queue", "availability", "seatmap")
+}
+_PATH = re.compile(r"/api/v1/performances/([1-9][0-9]{0,8})/(queue|availability|seatmap)\Z")
+_HEADERS = list(security.HEADERS.items())
+_NOT_KEPT = ("Cache-Control", "no-store")
 _STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
 
@@ -46,30 +52,38 @@ class FastLane:
         method = environ["REQUEST_METHOD"]
         if method in ("GET", "POST"):
             path = _PATH.match(environ.get("PATH_INFO", ""))
-            work = path and (self._joining if method == "POST" else self._polling)(environ)
+            work = path and self._working(method, path[2], environ)
             if path and work:
-                return _Asked(environ, start_response).answer(work, int(path[1]))
+                return _Asked(environ, start_response, path[2]).answer(work, int(path[1]))
         return self._wsgi(environ, start_response)
+
+    def _working(self, method: str, kind: str, given: Environ) -> "Work | None":
+        if kind != "queue":
+            return self._looking(kind, given) if method == "GET" else None
+        return self._joining(given) if method == "POST" else self._polling(given)
+
+    def _looking(self, kind: str, given: Environ) -> "Work | None":
+        """Return what to do for somebody who looks at seats or hall, None if that is Flask's matter."""
+        wanted = lookups.QUERIES[kind].match(given.get("QUERY_STRING", ""))
+        if wanted is None or _has_body(given):
+            return None
+        look = lookups.LOOKS[kind]
+        return lambda _, performance_id: look(self._house, performance_id, wanted[1], given)
 
     def _joining(self, given: Environ) -> "Work | None":
         """Return what to do for somebody who joins, None if that is Flask's matter."""
         session = bearers.read(given.get("HTTP_AUTHORIZATION", ""))
-        if (
-            not session
-            or "HTTP_IDEMPOTENCY_KEY" in given
-            or given.get("CONTENT_LENGTH") not in (None, "", "0")
-            or "HTTP_TRANSFER_ENCODING" in given
-        ):
+        if not session or "HTTP_IDEMPOTENCY_KEY" in given or _has_body(given):
             return None
         house = self._house
 
-        def join(asked: "_Asked", performance_id: int) -> tuple[int, dict[str, Any]]:
+        def join(asked: "_Asked", performance_id: int) -> Answer:
             actions.refuse_joining(house, performance_id)
             answer = given.get("HTTP_CHALLENGE_ANSWER", "")
             address = given.get("REMOTE_ADDR")
             joining = Joining(performance_id, address, answer, session, asked.is_from)
             place, new = queue.join(house, bearers.digest(session), joining)
-            return 201 if new else 200, place
+            return _told(201 if new else 200, place)
 
         return join
 
@@ -80,12 +94,12 @@ class FastLane:
             return None
         house = self._house
 
-        def poll(asked: "_Asked", performance_id: int) -> tuple[int, dict[str, Any]]:
+        def poll(asked: "_Asked", performance_id: int) -> Answer:
             claims = house.tokens.read("waiting", text)
             asked.is_from(claims.account_id)
             guards.refuse_other_room("waiting", claims, performance_id)
             session = bearers.read(given.get("HTTP_AUTHORIZATION", ""))
-            return 200, queue.poll(house, claims, text, session)
+            return _told(200, queue.poll(house, claims, text, session))
 
         return poll
 
@@ -93,9 +107,10 @@ class FastLane:
 class _Asked:
     """A request, and the answer to it."""
 
-    def __init__(self, given: Environ, start_response: Start) -> None:
+    def __init__(self, given: Environ, start_response: Start, kind: str) -> None:
         self._account_id: str | None = None
         self._given = given
+        self._kind = kind
         self._start_response = start_response
         self._began = time.perf_counter()
 
@@ -109,32 +124,38 @@ class _Asked:
         request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
         TRIED_AGAIN.set(0)
         code: str | None = None
-        more: dict[str, str] = {}
         try:
-            status, body = work(self, performance_id)
-            text, kind = shapes.dumps(body), "application/json"
+            answer = work(self, performance_id)
         except Exception as error:  # noqa: BLE001 - as Flask's handlers would, whatever it is
             status, code, title, facts, more = failures.told(error, request_id)
-            text, kind = (
-                failures.describe(status, code, title, self._given["PATH_INFO"], facts),
-                failures.PROBLEM,
-            )
-        encoded = text.encode()
-        headers = [
-            ("Content-Type", kind),
-            *_HEADERS,
-            *more.items(),
-            ("X-Request-Id", request_id),
-            ("Content-Length", str(len(encoded))),
-        ]
+            text = failures.describe(status, code, title, self._given["PATH_INFO"], facts)
+            headers = [("Content-Type", failures.PROBLEM), _NOT_KEPT, *more.items()]
+            answer = Answer(status, headers, text.encode())
+        headers = [*answer.headers, *_HEADERS, ("X-Request-Id", request_id)]
+        if answer.body:
+            headers.append(("Content-Length", str(len(answer.body))))
         seconds = time.perf_counter() - self._began
-        method, retries = self._given["REQUEST_METHOD"], TRIED_AGAIN.get()
-        security.note(request_id, self._account_id, method, ROUTE, status, code, seconds, retries)
+        method, route, retries = (
+            self._given["REQUEST_METHOD"],
+            ROUTES[self._kind],
+            TRIED_AGAIN.get(),
+        )
+        who, status = self._account_id, answer.status
+        security.note(request_id, who, method, route, status, code, seconds, retries)
         self._start_response(_STATUS[status], headers)
-        return [encoded]
+        return [answer.body]
 
 
-Work = Callable[[_Asked, int], tuple[int, dict[str, Any]]]
+def _told(status: int, body: dict[str, Any]) -> Answer:
+    headers = [("Content-Type", "application/json"), _NOT_KEPT]
+    return Answer(status, headers, shapes.dumps(body).encode())
+
+
+def _has_body(given: Environ) -> bool:
+    return given.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in given
+
+
+Work = Callable[[_Asked, int], Answer]
 
 
 def install(app: Flask, house: House) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import random
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -20,6 +20,7 @@ from webapp.domain.outlook import Room
 from webapp.domain.seatmap import Seatmap
 from webapp.web import map_shapes, seat_shapes, shapes
 from webapp.web.attempts import Attempts
+from webapp.web.bodies import Body
 from webapp.web.challenges import Challenge, ProofOfWork
 from webapp.web.crowd import Holds, Joins, Sessions, Stays
 from webapp.web.health import Meter
@@ -41,6 +42,8 @@ class Availability:
     version: str
     as_of: datetime
     states: str
+    # By the hall's version, and the version of the states that the client knows, None for none.
+    bodies: Snapshots[tuple[str, str | None], Body] = field(compare=False)
 
     @property
     def sold_out(self) -> bool:
@@ -136,7 +139,14 @@ class House:
             self._versions.move_to_end((performance_id, version))
             while len(self._versions) > VERSIONS_KEPT:
                 self._versions.popitem(last=False)
-        return Availability(version, as_of, states)
+
+        def write(key: tuple[str, str | None]) -> Body:
+            seatmap_version, since = key
+            before = self.states_at(performance_id, since) if since else None
+            return Body(seat_shapes.availability(seatmap_version, version, as_of, states, before))
+
+        bodies = Snapshots("availability body", write, float("inf"), VERSIONS_KEPT)
+        return Availability(version, as_of, states, bodies)
 
 
 def house() -> House:

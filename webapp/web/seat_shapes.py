@@ -94,19 +94,24 @@ class Seatmap(TypedDict):
     seats: list[DrawnSeat]
 
 
-class Availability(TypedDict):
-    """Every seat's state at one moment: all `states`, or the `changes` since a version."""
+class Seen(TypedDict):
+    """What all who look at the same moment are told alike."""
 
     seatmap_version: str
     version: str
     as_of: datetime
-    poll_after_ms: int
     free: int
     held: int
     sold: int
     blocked: int
     states: NotRequired[str]
     changes: NotRequired[dict[str, Literal["f", "h", "s", "b"]]]
+
+
+class Availability(Seen):
+    """Every seat's state at one moment: all `states`, or the `changes` since a version."""
+
+    poll_after_ms: int
 
 
 def seat(place: Place) -> Seat:
@@ -163,16 +168,14 @@ def availability(
     seatmap_version: str,
     version: str,
     as_of: datetime,
-    poll_after_ms: int,
     states: str,
     before: str | None,
-) -> Availability:
+) -> Seen:
     """The states of all seats, or what changed since `before` where that is shorter."""
-    shape: Availability = {
+    shape: Seen = {
         "seatmap_version": seatmap_version,
         "version": version,
         "as_of": as_of,
-        "poll_after_ms": poll_after_ms,
         "free": states.count(seats.FREE),
         "held": states.count(seats.HELD),
         "sold": states.count(seats.SOLD),

@@ -68,20 +68,6 @@ class Snapshots(Generic[K, V]):
             slot.value, slot.read_at = value, started
             return value
 
-    def find_fresh(self, key: K) -> V | None:
-        """Return the value of `key` if one is at hand and fresh, without loading anything.
-
-        While somebody loads it anew, the old one is fresh for as long again: nobody need wait for that.
-        """
-        slot = self._slots.get(key)
-        if slot is None:
-            return None
-        age = time.monotonic() - slot.read_at
-        if age > self._max_age * (2 if slot.loading.locked() else 1):
-            return None
-        self._hits.inc()
-        return slot.value
-
     def forget(self) -> None:
         """Drop everything; the next look loads again."""
         with self._mutex:

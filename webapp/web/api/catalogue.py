@@ -1,19 +1,14 @@
 """What anybody may see: events, performances, the hall and its seats."""
 
-import random
-
 from flask import Response, request
 
 from webapp.domain import catalogue
 from webapp.domain.catalogue import Listing
-from webapp.web import inputs, seat_shapes, shapes
+from webapp.web import inputs, lookups, seat_shapes, shapes
 from webapp.web.api.replies import paged, reply
 from webapp.web.house import house
+from webapp.web.lookups import Answer
 from webapp.web.standing import status_of
-
-YEAR_SECONDS = 365 * 24 * 3600
-# How soon a map should look again: while seats change hands, and while none can.
-POLL_ON_SALE_MS, POLL_OTHERWISE_MS = 1_500, 15_000
 
 
 def list_events() -> Response:
@@ -42,53 +37,17 @@ def get_performance(performance_id: int) -> Response:
 def get_seatmap(performance_id: int) -> Response:
     """Show the hall. Under its own version (`v`) it may be kept for long."""
     asked = inputs.query(inputs.SeatmapVersion).v
-    sale = house().sales.get(performance_id)
-    version = sale.seatmap_version
-    # A large hall is 12 MB, and a tenth of that packed: once a version, for nothing in it is secret.
-    packed = request.accept_encodings.quality("gzip") > 0
-    tag = f"{version}-gzip" if packed else version
-    if request.if_none_match.contains_weak(tag):
-        response = Response(status=304)
-    else:
-        drawings = house().packed_drawings if packed else house().drawings
-        response = Response(drawings.get(sale.rules.seatmap_id), mimetype="application/json")
-        if packed:
-            response.headers["Content-Encoding"] = "gzip"
-    response.set_etag(tag)
-    response.vary.add("Accept-Encoding")
-    caching = f"public, max-age={YEAR_SECONDS}, immutable" if asked == version else "no-cache"
-    response.headers["Cache-Control"] = caching
-    return response
+    return _reply(lookups.get_seatmap(house(), performance_id, asked, request.environ))
 
 
 def get_availability(performance_id: int) -> Response:
     """Show every seat's state, at most a second old, or what changed since a known version."""
     since = inputs.query(inputs.Since).since
-    sale = house().sales.get(performance_id)
-    seen = house().availability.get(performance_id)
-    if request.if_none_match.contains_weak(seen.version):
-        response = Response(status=304)
-    else:
-        before = house().states_at(performance_id, since) if since else None
-        body = seat_shapes.availability(
-            sale.seatmap_version,
-            seen.version,
-            seen.as_of,
-            _poll_after(status_of(house(), sale)),
-            seen.states,
-            before,
-        )
-        response = reply(body)
-    # Weak: two answers of one version have the same states and another `as_of`.
-    response.set_etag(seen.version, weak=True)
-    response.headers["Cache-Control"] = "no-cache"
-    return response
+    return _reply(lookups.get_availability(house(), performance_id, since, request.environ))
 
 
-def _poll_after(status: str) -> int:
-    """Spread the maps' next looks, so that they do not come all at once."""
-    usual = POLL_ON_SALE_MS if status in ("open", "paused") else POLL_OTHERWISE_MS
-    return round(usual * random.uniform(0.8, 1.2))
+def _reply(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers, mimetype="application/json")
 
 
 def list_seats(performance_id: int) -> Response:
