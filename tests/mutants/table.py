@@ -829,6 +829,22 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/sold_out.py",
+        "tests/web/test_sold_out.py",
+        (
+            "a house is sold out as of now, not as of once",
+            " or not house.availability.get(performance_id).sold_out:",
+            ":",
+            "test_a_seat_that_comes_back_is_anybodys",
+        ),
+        (
+            "a paused or closed sale has its own words",
+            'return sale if sale.rules.status(house.db.clock.now(), sold_out=False) == "open" else None',
+            "return sale",
+            "test_a_sale_that_is_paused_or_closed_has_its_own_words",
+        ),
+    ),
+    *_of(
         "webapp/domain/retries.py",
         "tests/test_locks.py",
         (

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from jobs import usher
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
@@ -345,6 +346,34 @@ def test_a_refused_choice_comes_back_to_the_seats(
     assert [value for name, value in form.fields if name == "seat"] == list(
         dict.fromkeys(still_free)
     )
+
+
+def test_who_wants_seats_of_a_sold_out_house_opens_no_transaction(app: Flask, db: Database) -> None:
+    sale = make_sale(db, seats=2)
+    buyer, late = enter(db, customer(db), sale), Surfer(app, customer(db))
+    seats = go_inside(late, sale)
+    pay(db, buyer, place(db, buyer, [0, 1]))
+    app.extensions["jari"].availability.get(sale, 0.0)
+    began: list[object] = []
+    event.listen(db.writer, "begin", began.append)
+    named = late.send(seats, "/hold", 409, seat=["ST-A-1"])
+    assert "Somebody else has one of these seats." in named.words
+    best = late.send(seats, "/hold", 409, which=0, quantity="1")
+    assert "There are not enough free seats for this wish." in best.words
+    assert not began
+
+
+def test_whose_turn_is_over_is_told_that_and_not_that_it_is_sold_out(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    sale = make_sale(db, seats=1, session_seconds=60)
+    buyer, late = enter(db, customer(db), sale), Surfer(app, customer(db))
+    seats = go_inside(late, sale)
+    pay(db, buyer, place(db, buyer, [0]))
+    clock.advance(61)
+    app.extensions["jari"].availability.get(sale, 0.0)
+    page = late.send(seats, "/hold", 403, seat=["ST-A-1"])
+    assert page.heading == "It is not your turn, or your turn has ended."
 
 
 def test_too_large_a_party_is_told_what_is_possible(app: Flask, db: Database) -> None:

@@ -32,7 +32,7 @@ from webapp.domain.errors import (
 )
 from webapp.domain.seatmap import FREE, Place, Seatmap
 from webapp.domain.waiting_room import Pass
-from webapp.web import actions, guards, inputs, phrases, seat_map, shapes
+from webapp.web import actions, guards, inputs, phrases, seat_map, shapes, sold_out
 from webapp.web.choosing import Wish
 from webapp.web.forms import faults, page, see_other
 from webapp.web.guards import customer, person
@@ -109,6 +109,9 @@ def hold(performance_id: int) -> Response:
     admitted = Pass(standing.stay.entry_id, performance_id, person().id, guards.place_of_use())
     try:
         wish = _read_wish(tried)
+        sale = sold_out.find(house(), performance_id) if standing.inside else None
+        if sale is not None:
+            sold_out.refuse(house(), sale, wish)
         alone = _left_alone(standing, wish)
         placed = actions.place_hold(house(), admitted, wish)
     except BESIDE_THE_SEATS as refusal:

@@ -68,6 +68,11 @@ class Snapshots(Generic[K, V]):
             slot.value, slot.read_at = value, started
             return value
 
+    def find_last(self, key: K) -> V | None:
+        """Return the last value of `key` however old it is, for who only decides whether to look."""
+        slot = self._slots.get(key)
+        return slot.value if slot else None
+
     def forget(self) -> None:
         """Drop everything; the next look loads again."""
         with self._mutex:

@@ -170,7 +170,7 @@ OPERATIONS = (
         ),
         body=inputs.HoldWish,
         token="access",
-        first=sale.refuse_bad_token,
+        first=sale.refuse_early,
         key="kept",
     ),
     Operation(

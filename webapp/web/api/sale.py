@@ -7,7 +7,7 @@ from flask import Response
 from webapp.domain import bookings, holds
 from webapp.domain.bookings import Booked
 from webapp.domain.errors import TicketUnknown
-from webapp.web import actions, documents, guards, inputs, shapes
+from webapp.web import actions, documents, guards, inputs, shapes, sold_out
 from webapp.web.api.replies import find_keyed, keyed, paged, reply, reply_kept
 from webapp.web.choosing import Wish
 from webapp.web.guards import person
@@ -28,9 +28,12 @@ def place_hold(performance_id: int) -> Response:
     return reply(shapes.placed_hold(placed.held, hall, placed.together), 201)
 
 
-def refuse_bad_token(performance_id: int) -> None:
-    """Refuse an access token that is none, or another performance's."""
+def refuse_early(performance_id: int) -> None:
+    """Refuse an access token that is none, or another performance's, and who comes to a sold-out house."""
     guards.get_claims("access", performance_id)
+    sale = sold_out.find(house(), performance_id)
+    if sale is not None:
+        sold_out.refuse(house(), sale, _wish(inputs.body(inputs.HoldWish)))
 
 
 def _wish(given: inputs.HoldWish) -> Wish:

@@ -1,0 +1,126 @@
+"""Holds in a sold-out house: refused from memory, as the database would have refused them."""
+
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.builders import make_sale
+from tests.web.contract import Api, refused
+from tests.web.visitors import Visitor, change_performance, let_time_pass, new_key, visitor
+from tests.web.watching import Watch
+from webapp.web.house import STALE_MAX_SECONDS
+
+# What somebody wants, and how the house says no.
+WISHES: dict[str, tuple[dict[str, Any], int, str]] = {
+    "a seat": ({"seats": ["ST-A-2"]}, 409, "seats_taken"),
+    "seats": ({"seats": ["ST-A-3", "ST-A-1"]}, 409, "seats_taken"),
+    "a blocked one too": ({"seats": ["ST-B-1", "ST-A-2"]}, 409, "seats_taken"),
+    "the best": ({"best_available": {"quantity": 1}}, 409, "not_enough_seats"),
+    "too many of the best": ({"best_available": {"quantity": 9}}, 409, "not_enough_seats"),
+    "seats that there are not": ({"seats": ["ST-A-1", "XX-1"]}, 404, "seat_unknown"),
+    "too many": ({"seats": ["ST-A-1", "ST-A-2", "ST-A-3"]}, 409, "too_many_seats"),
+    "one twice": ({"seats": ["ST-A-1", "ST-A-1"]}, 422, "invalid"),
+    "nothing": ({}, 422, "invalid"),
+}
+
+
+@pytest.fixture
+def late(api: Api) -> Visitor:
+    """Somebody inside a house whose last seats somebody else has paid; this process has seen that."""
+    sale = make_sale(api.db, seats=4, blocked=[3], seats_max=2)
+    buyers = [visitor(api, sale).join() for _ in range(2)]
+    late = visitor(api, sale).join()
+    buyers[0].choose("ST-A-1", "ST-A-2").pay()
+    buyers[1].choose("ST-A-3").pay()
+    look_again(api, late)
+    return late
+
+
+def look_again(api: Api, someone: Visitor) -> None:
+    let_time_pass(api)
+    api.ok("get_availability", path=someone.path)
+    api.ok("get_seatmap", path=someone.path)
+
+
+def want(late: Visitor, wish: dict[str, Any], **more: Any) -> TestResponse:
+    given = {"access": late.access, "path": late.path, "json": wish} | more
+    return late.api.call("place_hold", late.who, **given)
+
+
+@pytest.mark.failure("F30")
+@pytest.mark.parametrize("name", WISHES)
+def test_whoever_wants_seats_of_a_sold_out_house_costs_no_statement(
+    api: Api, late: Visitor, name: str
+) -> None:
+    wish, status, code = WISHES[name]
+    with Watch(api.db) as watch:
+        from_memory = refused(want(late, wish), status, code)
+    assert watch.idle, watch.statements
+    api.house.availability.forget()
+    with Watch(api.db) as watch:
+        from_the_database = refused(want(late, wish), status, code)
+    assert not watch.idle
+    assert from_memory == from_the_database
+
+
+@pytest.mark.failure("F30")
+def test_a_sold_out_house_is_looked_at_once_in_a_while_for_all_who_want_seats(
+    api: Api, late: Visitor
+) -> None:
+    [slot] = api.house.availability._slots.values()
+    slot.read_at -= STALE_MAX_SECONDS
+    with Watch(api.db) as watch:
+        for wish, status, code in WISHES.values():
+            refused(want(late, wish), status, code)
+    assert len([text for text in watch.statements if "seat" in text]) == 1
+    assert not [text for text in watch.statements if "queue_entry" in text]
+
+
+def test_a_house_that_sells_is_not_looked_at_for_a_hold(api: Api) -> None:
+    someone = visitor(api).join()
+    api.ok("get_availability", path=someone.path)
+    [slot] = api.house.availability._slots.values()
+    slot.read_at -= STALE_MAX_SECONDS
+    before = slot.read_at
+    someone.choose("ST-A-1")
+    assert slot.read_at == before
+
+
+def test_a_seat_that_comes_back_is_anybodys(api: Api) -> None:
+    sale = make_sale(api.db, seats=2)
+    buyer, late = visitor(api, sale).join(), visitor(api, sale).join()
+    buyer.choose("ST-A-1", "ST-A-2").pay()
+    look_again(api, late)
+    refused(want(late, WISHES["a seat"][0]), 409, "seats_taken")
+    buyer.cancel()
+    [slot] = api.house.availability._slots.values()
+    slot.read_at -= STALE_MAX_SECONDS
+    assert late.choose("ST-A-2").hold["seats"][0]["seat"] == "ST-A-2"
+
+
+def test_a_sale_that_is_paused_or_closed_has_its_own_words(api: Api, late: Visitor) -> None:
+    wish = WISHES["a seat"][0]
+    change_performance(api, late.performance_id, paused=True)
+    look_again(api, late)
+    refused(want(late, wish), 409, "sale_paused")
+    change_performance(api, late.performance_id, closes_in=0)
+    look_again(api, late)
+    refused(want(late, wish), 409, "sale_closed")
+
+
+def test_the_token_is_looked_at_first_and_a_kept_answer_before_anything(
+    api: Api, late: Visitor
+) -> None:
+    wish = WISHES["a seat"][0]
+    refused(want(late, wish, access="undefined"), 401, "token_malformed")
+    refused(want(late, wish, access=late.waiting), 401, "token_invalid")
+    refused(want(late, wish, path={"performance_id": 999}), 403, "token_wrong_performance")
+    sale = make_sale(api.db, seats=2)
+    buyer, key = visitor(api, sale).join(), new_key()
+    first = want(buyer, {"seats": ["ST-A-1", "ST-A-2"]}, key=key)
+    buyer.hold = first.json
+    buyer.pay()
+    look_again(api, buyer)
+    again = want(buyer, {"seats": ["ST-A-1", "ST-A-2"]}, key=key)
+    assert (again.status_code, again.json) == (201, first.json)
