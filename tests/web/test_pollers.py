@@ -1,0 +1,123 @@
+"""Those who wait in line take nothing away from those who book: no statement, no connection, no lock."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from flask import Flask
+from sqlalchemy import QueuePool
+
+from tests.builders import make_sale
+from tests.web.contract import Api
+from tests.web.visitors import Visitor, let_time_pass, ush, visitor
+from tests.web.watching import Watch
+from webapp.db import Database, Tx
+
+CROWD, ROUNDS = 12, 20
+
+
+@pytest.fixture
+def crowd(app: Flask) -> list[Visitor]:
+    """People in line who have all asked before, each with a client of their own."""
+    api = Api(app)
+    sale = make_sale(api.db, capacity=0)
+    people = [visitor(Api(app), sale).join() for _ in range(CROWD)]
+    ush(api)
+    let_time_pass(api)
+    for _ in range(2):  # once to hear their numbers, and once with the token that has them
+        together(people)
+        let_again(api)
+    return people
+
+
+def together(people: list[Visitor]) -> Counter[int]:
+    """Let everybody ask at the same moment; return the answers' statuses."""
+    everybody = threading.Barrier(len(people))
+
+    def ask(person: Visitor) -> int:
+        everybody.wait(10)
+        answer = person.api.call("poll_queue", waiting=person.waiting, path=person.path)
+        if answer.status_code == 200:
+            person.waiting = answer.json["waiting_token"]
+        return answer.status_code
+
+    with ThreadPoolExecutor(len(people)) as threads:
+        return Counter(threads.map(ask, people))
+
+
+def let_again(api: Api) -> None:
+    """Let everybody ask again; the snapshots stay as they are."""
+    api.house.pacing._not_before.clear()
+
+
+def let_snapshots_last(api: Api) -> None:
+    """Make the moment between two looks at the database as long as a test."""
+    for snapshots in (api.house.sales, api.house.rooms, api.house.availability):
+        snapshots._max_age = 600.0
+
+
+@contextmanager
+def everything_taken(db: Database) -> Iterator[None]:
+    """A booking stands in the midst of its transaction, and whatever connections there are else are out."""
+    under_way, over = threading.Event(), threading.Event()
+
+    def book(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("SELECT 1")
+        under_way.set()
+        assert over.wait(30)
+
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        booking = thread.submit(db.transact, book)
+        stack.callback(over.set)
+        assert under_way.wait(10)
+        for engine in (db.writer, db.reader):
+            assert isinstance(engine.pool, QueuePool)
+            while engine.pool.checkedout() < engine.pool.size():
+                stack.callback(engine.pool.connect().close)
+        yield
+        over.set()
+        booking.result(10)
+
+
+@pytest.mark.failure("F23")
+def test_a_crowd_that_polls_needs_nothing_that_bookers_need(api: Api, crowd: list[Visitor]) -> None:
+    """Answered although every connection is out, every customer's turn is taken and a transaction is open."""
+    let_snapshots_last(api)
+    together(crowd)
+    with ExitStack() as stack:
+        stack.enter_context(everything_taken(api.db))
+        for person in crowd:
+            stack.enter_context(api.house.turns.turn(person.who.id))
+        watch = stack.enter_context(Watch(api.db))
+        for _ in range(ROUNDS):
+            let_again(api)
+            assert together(crowd) == {200: CROWD}
+        assert watch.idle, watch.statements
+
+
+@pytest.mark.failure("F23")
+def test_the_hasty_need_nothing_of_it_either(api: Api, crowd: list[Visitor]) -> None:
+    let_snapshots_last(api)
+    together(crowd)
+    with everything_taken(api.db), Watch(api.db) as watch:
+        assert together(crowd) == {429: CROWD}
+    assert watch.idle, watch.statements
+
+
+@pytest.mark.failure("F23")
+def test_what_a_crowd_makes_a_process_read_is_what_one_of_them_does(
+    api: Api, crowd: list[Visitor]
+) -> None:
+    """Once in a moment, when what the process knows is over; whoever books waits for no more than that."""
+    read = []
+    for people in (crowd[:1], crowd):
+        let_snapshots_last(api)
+        let_time_pass(api)
+        with Watch(api.db) as watch:
+            assert together(people) == {200: len(people)}
+        read.append(Counter(watch.statements))
+    assert read[0] == read[1]
+    assert read[0]
