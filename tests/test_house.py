@@ -313,6 +313,7 @@ CATCHES_WIDELY = {
     "webapp/metrics.py:SQLAlchemyError": "what was counted is told the next time, and logged",
     "webapp/commands/speaking.py:OperationalError": "a command says what the database said, and fails",
     "webapp/commands/speaking.py:ProgrammingError": "the same: the tables are not there",
+    "webapp/web/fastlane.py:Exception": "told and logged as Flask's handlers would",
     "webapp/web/groups.py:BaseException": "raised again in each request that it was worked for",
     "jobs/__main__.py:Exception": "outside of any transaction: logged, and tried at the next tick",
 }

@@ -49,18 +49,24 @@ class FastLane:
         self._house = house
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        method = environ["REQUEST_METHOD"]
-        if method in ("GET", "POST"):
-            path = _PATH.match(environ.get("PATH_INFO", ""))
-            work = path and self._working(method, path[2], environ)
-            if path and work:
-                return _Asked(environ, start_response, path[2]).answer(work, int(path[1]))
-        return self._wsgi(environ, start_response)
+        found = self._find_work(environ)
+        if found is None:
+            return self._wsgi(environ, start_response)
+        work, kind, performance_id = found
+        return _Asked(environ, start_response, kind).answer(work, performance_id)
 
-    def _working(self, method: str, kind: str, given: Environ) -> "Work | None":
-        if kind != "queue":
-            return self._looking(kind, given) if method == "GET" else None
-        return self._joining(given) if method == "POST" else self._polling(given)
+    def _find_work(self, given: Environ) -> "tuple[Work, str, int] | None":
+        """Return what to do here, of which kind and for which performance; None if it is Flask's matter."""
+        method = given["REQUEST_METHOD"]
+        path = _PATH.match(given.get("PATH_INFO", "")) if method in ("GET", "POST") else None
+        if path is None:
+            return None
+        kind, work = path[2], None
+        if method == "POST":
+            work = self._joining(given) if kind == "queue" else None
+        else:
+            work = self._polling(given) if kind == "queue" else self._looking(kind, given)
+        return (work, kind, int(path[1])) if work else None
 
     def _looking(self, kind: str, given: Environ) -> "Work | None":
         """Return what to do for somebody who looks at seats or hall, None if that is Flask's matter."""
