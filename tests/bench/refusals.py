@@ -98,13 +98,22 @@ class Table:
         )
 
 
-def make_sold_out(house: House) -> int:
-    """Make a sale of two seats and sell them."""
+def make_sold_out(house: House) -> dict[str, list[bytes]]:
+    """Make a sale of two seats, let a crowd in and sell both; return what those outside and inside try."""
     sale = builders.make_sale(house.db, seats=2)
+    path = f"/api/v1/performances/{sale}"
+    outside, inside = (builders.make_accounts(house.db, CROWD) for _ in range(2))
+    wish, holds = json.dumps({"seats": ["ST-A-1", "ST-A-2"]}).encode(), []
+    for person in inside:
+        arrival = Arrival(new_id(), sale, person.id, session_seconds=3_600)
+        stay, _ = house.db.transact(waiting_room.join, arrival)
+        headers = person.bearer | {"Access-Token": house.tokens.issue_access(stay)}
+        holds.append(client.request("POST", f"{path}/holds", headers, wish))
     [buyer] = builders.make_accounts(house.db)
-    inside = builders.enter(house.db, buyer, sale)
-    builders.pay(house.db, inside, builders.place(house.db, inside, [0, 1]))
-    return sale
+    admitted = builders.enter(house.db, buyer, sale)
+    builders.pay(house.db, admitted, builders.place(house.db, admitted, [0, 1]))
+    joins = [client.request("POST", f"{path}/queue", person.bearer) for person in outside]
+    return {"join, sold out": joins, "hold, sold out": holds}
 
 
 @contextlib.contextmanager
@@ -155,11 +164,7 @@ def measure(url: str, chosen: Any) -> None:
     app = create_app(config_for(url))
     migrate_to(app)
     house: House = app.extensions["jari"]
-    sold_out, open_sale = make_sold_out(house), builders.make_sale(house.db)
-    join = f"/api/v1/performances/{sold_out}/queue"
-    crowd = [
-        client.request("POST", join, p.bearer) for p in builders.make_accounts(house.db, CROWD)
-    ]
+    crowds, open_sale = make_sold_out(house), builders.make_sale(house.db)
     path = f"/api/v1/performances/{open_sale}/holds"
     body = json.dumps({"seats": ["ST-A-1"]}).encode()
     [someone] = builders.make_accounts(house.db)
@@ -177,11 +182,15 @@ def measure(url: str, chosen: Any) -> None:
         bare = Side(*stack.enter_context(gunicorn("tests.bench.reference:application", url)))
         ours = Side(*stack.enter_context(gunicorn("wsgi:application", url)))
         bare.run(hello[:WARM_UP], chosen.connections)
-        for warm in (crowd * 4, nothing[:WARM_UP], [holds.pop() for _ in range(WARM_UP)]):
+        for warm in (
+            *(crowd * 2 for crowd in crowds.values()),
+            nothing[:WARM_UP],
+            [holds.pop() for _ in range(WARM_UP)],
+        ):
             ours.run(warm, chosen.connections)
-        tries = (crowd * (count // CROWD + 1))[:count]
+        tries = {name: (crowd * (count // CROWD + 1))[:count] for name, crowd in crowds.items()}
         for table, side, reference, asked in (
-            (hello_table, bare, hello, {"join, sold out": tries}),
+            (hello_table, bare, hello, tries),
             (nothing_table, ours, nothing, {name: [one] * count for name, one in bad.items()}),
         ):
             for name, requests in asked.items():
