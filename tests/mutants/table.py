@@ -774,12 +774,6 @@ MUTANTS = [
             "test_roles_are_asked_for",
         ),
         (
-            "a session that was ended",
-            '    if found is None or found[1] == "revoked":\n',
-            "    if found is None:\n",
-            "tests/web/test_api_accounts.py",
-        ),
-        (
             "the API does not read the cookie",
             "    if not _is_api():\n        return request.cookies.get(COOKIE)\n",
             "    if request.cookies.get(COOKIE):\n        return request.cookies.get(COOKIE)\n",
@@ -790,6 +784,16 @@ MUTANTS = [
             "    if unguarded:\n",
             "    if False:\n",
             f"{HOUSE}::test_a_route_without_a_guard_does_not_start",
+        ),
+    ),
+    *_of(
+        "webapp/web/bearers.py",
+        "tests/web/test_api_accounts.py",
+        (
+            "a session that was ended",
+            '    if found is None or found[1] == "revoked":\n',
+            "    if found is None:\n",
+            "tests/web/test_api_accounts.py",
         ),
     ),
     *_of(
@@ -807,9 +811,15 @@ MUTANTS = [
         "tests/web/test_fastlane.py",
         (
             "a keyed try to join is Flask's matter",
-            ' or "HTTP_IDEMPOTENCY_KEY" in given',
-            "",
+            ' or "HTTP_IDEMPOTENCY_KEY" in given or _has_body(given):',
+            " or _has_body(given):",
             "test_whatever_is_unusual_is_flasks_matter",
+        ),
+        (
+            "a keyed try to hold gets its kept answer",
+            '            or "HTTP_IDEMPOTENCY_KEY" in given\n',
+            "",
+            "tests/web/test_sold_out.py::test_what_is_unusual_is_flasks_matter",
         ),
         (
             "a body is Flask's matter",

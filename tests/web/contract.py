@@ -7,7 +7,8 @@ declared for that operation.
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.builders import Customer
 from webapp.db import Database
 from webapp.web.api import OPERATIONS, described
 from webapp.web.contract import BASE, Operation
+from webapp.web.fastlane import FastLane
 from webapp.web.house import House
 
 BY_NAME = {operation.view.__name__: operation for operation in OPERATIONS}
@@ -74,6 +76,18 @@ class Api:
         )
         check(operation, response)
         return response
+
+    @contextmanager
+    def through_flask(self) -> Iterator[None]:
+        """Let nothing be answered ahead of Flask."""
+        app = self.client.application
+        lane = app.wsgi_app
+        assert isinstance(lane, FastLane)
+        app.wsgi_app = lane._wsgi  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            app.wsgi_app = lane  # type: ignore[method-assign]
 
     def ok(self, name: str, who: Customer | None = None, **given: Any) -> Any:
         """Make the call, expect success and return the body."""

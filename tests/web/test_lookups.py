@@ -2,12 +2,9 @@
 
 import gzip
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.builders import make_sale
@@ -15,7 +12,6 @@ from tests.web.contract import Api
 from tests.web.visitors import let_time_pass, visitor
 from tests.web.watching import Watch
 from webapp.web import lookups
-from webapp.web.fastlane import FastLane
 
 PACKED = {"Accept-Encoding": "gzip, deflate, br"}
 MINE = {"X-Request-Id": "a-request-of-mine"}
@@ -83,18 +79,6 @@ def ask(api: Api, sale: dict[str, Any], name: str) -> TestResponse:
     return api.client.get(sale["path"] + path.format(*sale["versions"]), headers=filled)
 
 
-@contextmanager
-def without_lane(app: Flask) -> Iterator[None]:
-    """Let Flask answer everything."""
-    lane = app.wsgi_app
-    assert isinstance(lane, FastLane)
-    app.wsgi_app = lane._wsgi  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        app.wsgi_app = lane  # type: ignore[method-assign]
-
-
 def said(response: TestResponse) -> dict[str, Any] | None:
     """Return what an answer says, but for the moment at which to come back."""
     if not response.data:
@@ -106,13 +90,13 @@ def said(response: TestResponse) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_its_answer_is_flasks_answer(
-    api: Api, app: Flask, sale: dict[str, Any], passed: list[str], name: str
+    api: Api, sale: dict[str, Any], passed: list[str], name: str
 ) -> None:
     with Watch(api.db) as watch:
         fast = ask(api, sale, name)
     assert watch.idle
     assert passed == []
-    with without_lane(app):
+    with api.through_flask():
         slow = ask(api, sale, name)
     assert len(passed) == 1
     assert fast.status == slow.status
@@ -154,12 +138,12 @@ def test_what_is_unusual_is_flasks_matter(
 
 @pytest.mark.parametrize("what", ["availability", "seatmap?v=1"])
 def test_a_sale_that_there_is_not_is_told_as_flask_would(
-    api: Api, app: Flask, passed: list[str], what: str
+    api: Api, passed: list[str], what: str
 ) -> None:
     path = f"/api/v1/performances/999999999/{what}"
     fast = api.client.get(path, headers=MINE)
     assert passed == []
-    with without_lane(app):
+    with api.through_flask():
         slow = api.client.get(path, headers=MINE)
     assert (fast.status_code, fast.json) == (404, slow.json)
     assert dict(fast.headers) == dict(slow.headers)
@@ -200,11 +184,11 @@ def test_those_who_look_are_told_to_come_back_at_different_times(
 
 @pytest.mark.parametrize("name", ["packed", "a hall's version", "the same states"])
 def test_each_look_has_its_line_in_the_log(
-    api: Api, app: Flask, sale: dict[str, Any], caplog: pytest.LogCaptureFixture, name: str
+    api: Api, sale: dict[str, Any], caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     with caplog.at_level("INFO", "jari.request"):
         ask(api, sale, name)
-        with without_lane(app):
+        with api.through_flask():
             ask(api, sale, name)
     fast, slow = (json.loads(record.message) for record in caplog.records)
     for line in (fast, slow):

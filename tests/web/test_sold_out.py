@@ -1,5 +1,6 @@
 """Holds in a sold-out house: refused from memory, as the database would have refused them."""
 
+import json
 from typing import Any
 
 import pytest
@@ -35,6 +36,60 @@ def late(api: Api) -> Visitor:
     buyers[1].choose("ST-A-3").pay()
     look_again(api, late)
     return late
+
+
+MINE = {"X-Request-Id": "a-request-of-mine"}
+# More that is refused ahead of Flask, and what only Flask looks at.
+TOKENS = {"no token": None, "spoilt": "undefined", "of the wrong kind": "waiting"}
+UNUSUAL: dict[str, dict[str, Any]] = {
+    "keyed": {"key": "k" * 20},
+    "of another type": {"content_type": "text/plain"},
+    "long": {"data": b'{"seats": ["ST-A-1"]' + b" " * 10_000 + b"}"},
+    "nobody's": {"headers": {"Authorization": ""}},
+}
+
+
+@pytest.mark.parametrize("name", [*WISHES, "not JSON", *TOKENS])
+def test_it_is_refused_ahead_of_flask_as_flask_would(
+    api: Api, late: Visitor, passed: list[str], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    more: dict[str, Any] = {"headers": MINE}
+    if name == "not JSON":
+        more |= {"json": None, "data": b"{", "content_type": "application/json"}
+    elif name in TOKENS:
+        more["access"] = late.waiting if TOKENS[name] == "waiting" else TOKENS[name]
+    wish = WISHES.get(name, WISHES["a seat"])[0]
+    with caplog.at_level("INFO", "jari.request"):
+        fast = want(late, wish, **more)
+        assert passed == []
+        with api.through_flask():
+            slow = want(late, wish, **more)
+    assert len(passed) == 1
+    assert (fast.status, fast.json) == (slow.status, slow.json)
+    assert dict(fast.headers) == dict(slow.headers)
+    lines = [json.loads(record.message) for record in caplog.records]
+    for line in lines:
+        assert line.pop("milliseconds") >= 0
+        assert line.pop("timestamp")
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_what_is_unusual_is_flasks_matter(
+    api: Api, late: Visitor, passed: list[str], name: str
+) -> None:
+    body = json.dumps(WISHES["a seat"][0]).encode()
+    given = {"json": None, "data": body, "content_type": "application/json"} | UNUSUAL[name]
+    assert want(late, {}, **given).status_code >= 400
+    assert len(passed) == 1
+
+
+def test_a_hold_in_a_house_that_sells_is_flasks_matter(api: Api, passed: list[str]) -> None:
+    someone = visitor(api).join()
+    api.ok("get_availability", path=someone.path)
+    passed.clear()
+    someone.choose("ST-A-1")
+    assert len(passed) == 1
 
 
 def look_again(api: Api, someone: Visitor) -> None:

@@ -20,6 +20,7 @@ from webapp.domain.errors import NotEnoughSeats, SeatsTaken
 from webapp.domain.holds import Offer
 from webapp.domain.seatmap import Choice, Place
 from webapp.domain.waiting_room import Pass
+from webapp.web import inputs
 from webapp.web.attempts import CHOICE_MAX_AGE_SECONDS
 from webapp.web.house import House
 
@@ -37,6 +38,14 @@ class Wish:
     price_level: str | None = None
     section: str | None = None
     avoid: frozenset[int] = frozenset()
+
+
+def read_wish(given: inputs.HoldWish) -> Wish:
+    """Return what a request of the API asks for."""
+    best = given.best_available
+    if best is None:
+        return Wish(labels=tuple(given.seats or ()))
+    return Wish(quantity=best.quantity, price_level=best.price_level, section=best.section)
 
 
 def offers(sale: Sale, places: Iterable[Place]) -> list[Offer]:

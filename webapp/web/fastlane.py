@@ -5,8 +5,8 @@ turn; when the last seat is sold they all try again, and whoever chooses looks a
 for a request costs more than the answer itself. Promises:
 
 1. It answers what the views of `api.waiting` and `api.catalogue` would have answered, by the same functions, down
-   to refusals and errors. Whatever is unusual goes on to Flask: a key, a body, a missing token, another method,
-   another question.
+   to refusals and errors; holds only where `api.sale` would refuse them early. Whatever is unusual goes on to
+   Flask: a key, a body, a missing token, another method, another question.
 2. Who is to be refused for what is known here, the crowd before a sold-out house above all, costs no query.
 3. Its answers carry the headers of all others, and are counted and logged like them.
 """
@@ -22,7 +22,20 @@ from typing import Any
 from flask import Flask
 
 from webapp.db import TRIED_AGAIN
-from webapp.web import actions, bearers, failures, guards, lookups, queue, security, shapes
+from webapp.web import (
+    actions,
+    bearers,
+    choosing,
+    failures,
+    guards,
+    inputs,
+    lookups,
+    queue,
+    security,
+    shapes,
+    sold_out,
+)
+from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.lookups import Answer
 from webapp.web.queue import Joining
@@ -33,9 +46,10 @@ Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 
 ROUTES = {
     kind: f"/api/v1/performances/<int:performance_id>/{kind}"
-    for kind in ("queue", "availability", "seatmap")
+    for kind in ("queue", "holds", "availability", "seatmap")
 }
-_PATH = re.compile(r"/api/v1/performances/([1-9][0-9]{0,8})/(queue|availability|seatmap)\Z")
+_PATH = re.compile(r"/api/v1/performances/([1-9][0-9]{0,8})/(queue|holds|availability|seatmap)\Z")
+_WISH_LENGTH = re.compile(r"[1-9][0-9]{0,3}\Z")
 _HEADERS = list(security.HEADERS.items())
 _NOT_KEPT = ("Cache-Control", "no-store")
 _STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
@@ -53,7 +67,8 @@ class FastLane:
         if found is None:
             return self._wsgi(environ, start_response)
         work, kind, performance_id = found
-        return _Asked(environ, start_response, kind).answer(work, performance_id)
+        answered = _Asked(environ, start_response, kind).answer(work, performance_id)
+        return self._wsgi(environ, start_response) if answered is None else answered
 
     def _find_work(self, given: Environ) -> "tuple[Work, str, int] | None":
         """Return what to do here, of which kind and for which performance; None if it is Flask's matter."""
@@ -61,12 +76,39 @@ class FastLane:
         path = _PATH.match(given.get("PATH_INFO", "")) if method in ("GET", "POST") else None
         if path is None:
             return None
-        kind, work = path[2], None
-        if method == "POST":
-            work = self._joining(given) if kind == "queue" else None
-        else:
-            work = self._polling(given) if kind == "queue" else self._looking(kind, given)
-        return (work, kind, int(path[1])) if work else None
+        kind, performance_id, work = path[2], int(path[1]), None
+        if kind == "queue":
+            work = self._joining(given) if method == "POST" else self._polling(given)
+        elif kind == "holds":
+            late = method == "POST" and sold_out.was(self._house, performance_id)
+            work = self._refusing(given) if late else None
+        elif method == "GET":
+            work = self._looking(kind, given)
+        return (work, kind, performance_id) if work else None
+
+    def _refusing(self, given: Environ) -> "Work | None":
+        """Return what to do for somebody who wants seats of a sold-out house, None if that is Flask's matter."""
+        length = _WISH_LENGTH.match(given.get("CONTENT_LENGTH", ""))
+        if (
+            length is None
+            or "HTTP_TRANSFER_ENCODING" in given
+            or "HTTP_IDEMPOTENCY_KEY" in given
+            or given.get("CONTENT_TYPE") != "application/json"
+            or not bearers.read(given.get("HTTP_AUTHORIZATION", ""))
+        ):
+            return None
+        house = self._house
+
+        def refuse(_: "_Asked", performance_id: int) -> Answer | None:
+            claims = house.tokens.read("access", given.get("HTTP_ACCESS_TOKEN"))
+            guards.refuse_other_room("access", claims, performance_id)
+            sale = sold_out.find(house, performance_id)
+            if sale is None:
+                return None
+            wish = inputs.read_json(inputs.HoldWish, _read_body(given, int(length[0])))
+            sold_out.refuse(house, sale, choosing.read_wish(wish))
+
+        return refuse
 
     def _looking(self, kind: str, given: Environ) -> "Work | None":
         """Return what to do for somebody who looks at seats or hall, None if that is Flask's matter."""
@@ -124,8 +166,8 @@ class _Asked:
         """Remember for the log whose request it is."""
         self._account_id = str(account_id)
 
-    def answer(self, work: "Work", performance_id: int) -> Iterable[bytes]:
-        """Do the work, answer with what comes of it, and note that."""
+    def answer(self, work: "Work", performance_id: int) -> Iterable[bytes] | None:
+        """Do the work, answer with what comes of it, and note that; None if it is Flask's matter after all."""
         offered = self._given.get("HTTP_X_REQUEST_ID", "")
         request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
         TRIED_AGAIN.set(0)
@@ -137,6 +179,8 @@ class _Asked:
             text = failures.describe(status, code, title, self._given["PATH_INFO"], facts)
             headers = [("Content-Type", failures.PROBLEM), _NOT_KEPT, *more.items()]
             answer = Answer(status, headers, text.encode())
+        if answer is None:
+            return None
         headers = [*answer.headers, *_HEADERS, ("X-Request-Id", request_id)]
         if answer.body:
             headers.append(("Content-Length", str(len(answer.body))))
@@ -161,7 +205,15 @@ def _has_body(given: Environ) -> bool:
     return given.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in given
 
 
-Work = Callable[[_Asked, int], Answer]
+def _read_body(given: Environ, length: int) -> bytes:
+    try:
+        body: bytes = given["wsgi.input"].read(length)
+    except OSError as gone:
+        raise Rejected(400, "malformed") from gone  # as Flask says to who went away
+    return body
+
+
+Work = Callable[[_Asked, int], Answer | None]
 
 
 def install(app: Flask, house: House) -> None:

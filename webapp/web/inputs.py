@@ -204,8 +204,13 @@ def body(model: type[Model]) -> Model:
     """Return the JSON body as `model`; raise Rejected (400) or Invalid (422)."""
     if not request.is_json:
         raise Rejected(400, "malformed", reason="the body must be application/json")
+    return read_json(model, request.get_data(cache=True))
+
+
+def read_json(model: type[Model], data: bytes) -> Model:
+    """Return JSON as `model`; raise Rejected (400) or Invalid (422)."""
     try:
-        return model.model_validate_json(request.get_data(cache=True))
+        return model.model_validate_json(data)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         first = faults[0]

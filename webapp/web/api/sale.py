@@ -7,9 +7,8 @@ from flask import Response
 from webapp.domain import bookings, holds
 from webapp.domain.bookings import Booked
 from webapp.domain.errors import TicketUnknown
-from webapp.web import actions, documents, guards, inputs, shapes, sold_out
+from webapp.web import actions, choosing, documents, guards, inputs, shapes, sold_out
 from webapp.web.api.replies import find_keyed, keyed, paged, reply, reply_kept
-from webapp.web.choosing import Wish
 from webapp.web.guards import person
 from webapp.web.house import house
 
@@ -19,7 +18,7 @@ from webapp.web.house import house
 def place_hold(performance_id: int) -> Response:
     """Hold named seats, or the best available, in place of what one held here before."""
     admitted = guards.get_pass(performance_id)
-    wish = _wish(inputs.body(inputs.HoldWish))
+    wish = choosing.read_wish(inputs.body(inputs.HoldWish))
     request = find_keyed()
     if request is not None:
         return reply_kept(actions.place_hold_once(house(), request, admitted, wish))
@@ -33,14 +32,7 @@ def refuse_early(performance_id: int) -> None:
     guards.get_claims("access", performance_id)
     sale = sold_out.find(house(), performance_id)
     if sale is not None:
-        sold_out.refuse(house(), sale, _wish(inputs.body(inputs.HoldWish)))
-
-
-def _wish(given: inputs.HoldWish) -> Wish:
-    best = given.best_available
-    if best is None:
-        return Wish(labels=tuple(given.seats or ()))
-    return Wish(quantity=best.quantity, price_level=best.price_level, section=best.section)
+        sold_out.refuse(house(), sale, choosing.read_wish(inputs.body(inputs.HoldWish)))
 
 
 def get_hold(hold_id: uuid.UUID) -> Response:
