@@ -7,7 +7,7 @@ exactly its seats turn from held to sold, the wallet pays what the hold showed. 
 import contextlib
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -25,8 +25,9 @@ from webapp.domain.errors import (
     NotFound,
     TooLate,
 )
+from webapp.domain.holds import Held
 from webapp.domain.model import Allowance, Booking, Ticket, table_of
-from webapp.domain.rows import Change
+from webapp.domain.rows import Change, given_of, inserting_many
 from webapp.domain.waiting_room import Pass
 from webapp.statements import Prepared, inserting
 
@@ -84,8 +85,17 @@ class Cancelled:
 
 
 def random_code(length: int) -> str:
-    """Return `length` letters that nobody mistakes for one another."""
-    return "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(length))
+    """Return `length` letters that nobody mistakes for one another.
+
+    Drawn as one number: a draw for each letter took as long as a statement (measured).
+    """
+    base = len(REFERENCE_ALPHABET)
+    number = secrets.randbelow(base**length)
+    letters = []
+    for _ in range(length):
+        number, place = divmod(number, base)
+        letters.append(REFERENCE_ALPHABET[place])
+    return "".join(letters)
 
 
 # -- paying -------------------------------------------------------------------------------------
@@ -98,15 +108,23 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
     InsufficientFunds (the hold stays). An access token past its end still pays while its hold lives.
     """
     held = _close_hold(tx, admitted, payment.hold_id)
-    tickets = tuple(
+    booked = make_booked(tx, payment, held)
+    tickets = {ticket.seat_no: ticket.id for ticket in booked.tickets}
+    if seats.sell(tx, held.performance_id, held.id, tickets) != len(tickets):
+        raise HoldExpired()  # one of them is another's by now
+    wallet.spend(tx, held.account_id, payment.ledger_id, payment.booking_id, held.total_minor)
+    _store(tx, booked, held.id)
+    record_paid(tx, payment, held, booked)
+    return booked
+
+
+def make_booked(tx: Tx, payment: Payment, held: Held) -> Booked:
+    """Say what a hold that is paid now becomes, with codes that nobody knows yet."""
+    tickets = (
         TicketFacts(uuid.uuid4(), seat_no, price_minor, random_code(CODE_LENGTH))
         for seat_no, price_minor in held.seats
     )
-    of_seats = {ticket.seat_no: ticket.id for ticket in tickets}
-    if seats.sell(tx, held.performance_id, held.id, of_seats) != len(tickets):
-        raise HoldExpired()  # one of them is another's by now
-    wallet.spend(tx, held.account_id, payment.ledger_id, payment.booking_id, held.total_minor)
-    booked = Booked(
+    return Booked(
         payment.booking_id,
         random_code(REFERENCE_LENGTH),
         held.performance_id,
@@ -115,9 +133,12 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
         held.currency,
         tx.now,
         None,
-        tickets,
+        tuple(tickets),
     )
-    _store(tx, booked, held.id)
+
+
+def record_paid(tx: Tx, payment: Payment, held: Held, booked: Booked) -> None:
+    """Write a payment into the journal."""
     tx.record(
         "booking_paid",
         performance_id=held.performance_id,
@@ -129,12 +150,11 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
         reference=booked.reference,
         total_minor=held.total_minor,
         currency=held.currency,
-        tickets=[[str(ticket.id), ticket.seat_no, ticket.price_minor] for ticket in tickets],
+        tickets=[[str(ticket.id), ticket.seat_no, ticket.price_minor] for ticket in booked.tickets],
     )
-    return booked
 
 
-def _close_hold(tx: Tx, admitted: Pass, hold_id: uuid.UUID) -> holds.Held:
+def _close_hold(tx: Tx, admitted: Pass, hold_id: uuid.UUID) -> Held:
     """End the stay and the hold, and return what the hold showed; or say why it cannot be paid.
 
     Each row is known by its key beforehand, so that paying searches no index.
@@ -159,15 +179,30 @@ def _count_bought(tx: Tx, admitted: Pass, hold_id: uuid.UUID) -> bool:
         tx,
         performance_id=admitted.performance_id,
         account_id=admitted.account_id,
-        hold=hold_id,
+        previous_hold_id=hold_id,
     )
     return counted is not None
 
 
+def count_bought_together(tx: Tx, payers: Sequence[tuple[Pass, uuid.UUID]]) -> set[uuid.UUID]:
+    """Do `_count_bought` for several customers and holds, on PostgreSQL; return whose hold it was."""
+    ordered = sorted(payers, key=lambda payer: payer[0].account_id)
+    rows = _COUNT_BOUGHT.run_together(
+        tx,
+        performance_id=[admitted.performance_id for admitted, _ in ordered],
+        account_id=[admitted.account_id for admitted, _ in ordered],
+        previous_hold_id=[hold_id for _, hold_id in ordered],
+    )
+    return {account_id for (account_id,) in rows}
+
+
+# The hold is handed over in another column than its own: with that goes `seats_held`, says the schema.
 _COUNT_BOUGHT = Change(
     _ALLOWANCE,
     {"seats_bought": _ALLOWANCE.c.seats_bought + _ALLOWANCE.c.seats_held, "hold_id": null()},
-    _ALLOWANCE.c.hold_id == bindparam("hold"),
+    _ALLOWANCE.c.hold_id == given_of(_ALLOWANCE.c.previous_hold_id),
+    given=["previous_hold_id"],
+    returning=["account_id"],
     missing=NotAdmitted,
 )
 _COUNT_RETURNED = Change(
@@ -189,6 +224,24 @@ def _store(tx: Tx, booked: Booked, hold_id: uuid.UUID) -> None:
     for place, ticket in enumerate(booked.tickets):
         parameters |= {f"{name}_{place}": getattr(ticket, name) for name in _TICKET_COLUMNS}
     tx.fetch(_insert_tickets(len(booked.tickets)), **parameters)
+
+
+def store_together(tx: Tx, bookeds: Mapping[uuid.UUID, Booked]) -> None:
+    """Store several bookings, each by its hold, and their tickets, on PostgreSQL."""
+    columns = {
+        name: [getattr(booked, name, hold_id) for hold_id, booked in bookeds.items()]
+        for name in _BOOKING_COLUMNS
+    }
+    tx.fetch(_INSERT_BOOKINGS, **columns)
+    sold = [(booked, ticket) for booked in bookeds.values() for ticket in booked.tickets]
+    columns = {name: [getattr(ticket, name) for _, ticket in sold] for name in _TICKET_COLUMNS}
+    columns["booking_id"] = [booked.id for booked, _ in sold]
+    columns["performance_id"] = [booked.performance_id for booked, _ in sold]
+    tx.fetch(_INSERT_TICKETS, **columns)
+
+
+_INSERT_BOOKINGS = inserting_many(_BOOKING, _BOOKING_COLUMNS)
+_INSERT_TICKETS = inserting_many(_TICKET, ("booking_id", "performance_id", *_TICKET_COLUMNS))
 
 
 @cache

@@ -12,7 +12,7 @@ Promises:
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -32,7 +32,7 @@ from webapp.domain.errors import (
     TooManySeats,
 )
 from webapp.domain.model import Allowance, Booking, Hold, table_of
-from webapp.domain.rows import UPSERT, Change
+from webapp.domain.rows import UPSERT, Change, given_of
 from webapp.domain.staying import Admission
 from webapp.domain.waiting_room import Pass
 from webapp.statements import Prepared, inserting
@@ -342,9 +342,22 @@ def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | Non
 
 def close_paid(tx: Tx, hold_id: uuid.UUID, admitted: Pass) -> Held | None:
     """End a customer's hold as paid if it lives at `tx.now` and is of that stay; return it."""
-    who = {"account": admitted.account_id, "entry": admitted.entry_id}
+    who = {"account_id": admitted.account_id, "entry_id": admitted.entry_id}
     row = _CLOSE_PAID.run(tx, id=hold_id, now=tx.now, **who)
     return _held(row) if row else None
+
+
+def close_paid_together(tx: Tx, passes: Mapping[uuid.UUID, Pass]) -> dict[uuid.UUID, Held]:
+    """Do `close_paid` for several holds, on PostgreSQL; return those that lived, by id."""
+    ordered = sorted(passes.items())
+    rows = _CLOSE_PAID.run_together(
+        tx,
+        id=[hold_id for hold_id, _ in ordered],
+        account_id=[admitted.account_id for _, admitted in ordered],
+        entry_id=[admitted.entry_id for _, admitted in ordered],
+        now=tx.now,
+    )
+    return {held.id: held for held in map(_held, rows)}
 
 
 _LATE = _HOLD.c.expires_at <= bindparam("now")
@@ -363,10 +376,11 @@ _CLOSE = Change(
 _CLOSE_PAID = Change(
     _HOLD,
     {"ended_at": bindparam("now"), "end_reason": "paid"},
-    _HOLD.c.account_id == bindparam("account"),
-    _HOLD.c.entry_id == bindparam("entry"),
+    _HOLD.c.account_id == given_of(_HOLD.c.account_id),
+    _HOLD.c.entry_id == given_of(_HOLD.c.entry_id),
     _HOLD.c.ended_at.is_(None),
     _HOLD.c.expires_at > bindparam("now"),
+    given=["account_id", "entry_id"],
     returning=Held.__slots__,
 )
 

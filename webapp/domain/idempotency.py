@@ -5,7 +5,7 @@ the other. Only successes are stored: a refusal may become a success. Stored ans
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, delete, select
 from webapp.db import Tx, seconds
 from webapp.domain.errors import IdempotencyKeyReused
 from webapp.domain.model import IdempotencyKey, table_of
+from webapp.domain.rows import insert_many
 from webapp.statements import Prepared, inserting
 
 KEPT_SECONDS = 24 * 3600
@@ -92,6 +93,31 @@ def replay(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Ans
         return keyed(request, work)(tx)
 
     return answer_again
+
+
+def keep_together(tx: Tx, answers: Sequence[tuple[Request, Answer]]) -> set[Request]:
+    """Store several requests' answers, on PostgreSQL; return those whose key nobody was first with."""
+    rows = tx.fetch(
+        _KEEP_TOGETHER,
+        **{name: [getattr(request, name) for request, _ in answers] for name in _NAMES},
+        request_digest=[request.digest for request, _ in answers],
+        status=[answer.status for _, answer in answers],
+        answer=[answer.body for _, answer in answers],
+        expires_at=[tx.now + seconds(KEPT_SECONDS)] * len(answers),
+    )
+    kept = set(rows)
+    return {
+        request
+        for request, _ in answers
+        if tuple(getattr(request, name) for name in _NAMES) in kept
+    }
+
+
+_KEEP_TOGETHER = Prepared(
+    insert_many(_KEY, [column.name for column in _KEY.c])
+    .on_conflict_do_nothing(index_elements=[_KEY.c[name] for name in _NAMES])
+    .returning(*(_KEY.c[name] for name in _NAMES))
+)
 
 
 def forget_expired(tx: Tx, limit: int = 1_000) -> int:

@@ -12,8 +12,8 @@ on that row alone, so its lock is all that serializability asks for. Promises:
 
 1. A `Change` changes the row if it fits the condition and returns it, else it returns None; the row is
    locked until the transaction ends, either way.
-2. It never makes a row. For a key that is not there it raises a refusal, and what the database has
-   inserted by then goes with the rollback.
+2. It never makes a row. For a key that is not there it raises a refusal (of many rows at once: it
+   leaves the key out), and what the database has inserted by then goes with the rollback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,12 +116,13 @@ class Change:
     def run_together(self, tx: Tx, **parameters: Any) -> list[tuple[Any, ...]]:
         """Change many rows at once, on PostgreSQL; return the columns of those that fitted.
 
-        Of what each row has its own of, `parameters` has lists.
+        Of what each row has its own of, `parameters` has lists. A key that is not there fits nothing; it
+        spoils the transaction, for what was inserted by then has to go with the rollback.
         """
         rows = tx.fetch(self._together, **parameters)
         if any(row[-1] for row in rows):
-            raise self._missing()
-        return [row[:-1] for row in rows]
+            tx.failed = True
+        return [row[:-1] for row in rows if not row[-1]]
 
 
 def many(*columns: Column[Any]) -> Any:
@@ -129,6 +130,16 @@ def many(*columns: Column[Any]) -> Any:
     lists = (bindparam(c.name, type_=postgresql.ARRAY(c.type)) for c in columns)
     named = (column(c.name, c.type) for c in columns)
     return func.unnest(*lists).table_valued(*named, name="given").render_derived()
+
+
+def inserting_many(table: Table, names: Sequence[str]) -> Prepared:
+    """Make an INSERT of rows that are given as lists, one for each of the columns named (PostgreSQL)."""
+    return Prepared(insert_many(table, names))
+
+
+def insert_many(table: Table, names: Sequence[str]) -> Any:
+    rows = many(*(table.c[name] for name in names))
+    return postgresql.insert(table).inline().from_select(list(names), select(*rows.c))
 
 
 def given_of(one: Column[Any]) -> ColumnElement[Any]:

@@ -196,6 +196,41 @@ def _sell(quantity: int) -> Prepared:
     )
 
 
+def sell_together(
+    tx: Tx, performance_id: int, sold: Sequence[tuple[int, uuid.UUID, uuid.UUID]]
+) -> set[uuid.UUID]:
+    """Like `sell` for several holds at once, on PostgreSQL: (seat_no, hold, ticket) of each seat.
+
+    Returns the tickets whose seats their holds still had.
+    """
+    seat_nos, hold_ids, ticket_ids = zip(*sorted(sold), strict=True)
+    rows = tx.fetch(
+        _SELL_TOGETHER,
+        performance=performance_id,
+        seat_no=list(seat_nos),
+        hold_id=list(hold_ids),
+        ticket_id=list(ticket_ids),
+    )
+    return {ticket_id for (ticket_id,) in rows}
+
+
+_SELL_TOGETHER = Prepared(
+    update(_SEAT)
+    .where(
+        _OF_PERFORMANCE,
+        _SEAT.c.seat_no == any_(_SEAT_NOS),
+        _SEAT.c.hold_id == _of_each(_SEAT.c.hold_id),
+    )
+    .values(
+        ticket_id=_of_each(_SEAT.c.ticket_id),
+        hold_id=null(),
+        held_until=null(),
+        displaced_hold_id=null(),
+    )
+    .returning(_SEAT.c.ticket_id)
+)
+
+
 def take_back(
     tx: Tx, performance_id: int, seat_nos: Sequence[int], ticket_ids: Sequence[uuid.UUID]
 ) -> list[int]:

@@ -274,8 +274,23 @@ def end_paid(tx: Tx, admitted: Pass) -> bool:
     who = {"id": admitted.entry_id, "account_id": admitted.account_id}
     ended = _END_PAID.run(tx, **who, now=tx.now)
     if ended is not None:
-        note_place(tx, admitted, ended[0])
+        note_place(tx, admitted, ended[1])
     return ended is not None
+
+
+def end_paid_together(tx: Tx, passes: Sequence[Pass]) -> dict[uuid.UUID, str | None]:
+    """Do `end_paid` for several stays, on PostgreSQL, without recording anything.
+
+    Returns, by stay, from where its access was used first, of those that went on until now.
+    """
+    ordered = sorted(passes, key=lambda admitted: admitted.entry_id)
+    rows = _END_PAID.run_together(
+        tx,
+        id=[admitted.entry_id for admitted in ordered],
+        account_id=[admitted.account_id for admitted in ordered],
+        now=tx.now,
+    )
+    return dict(rows)
 
 
 def note_place(tx: Tx, admitted: Pass, first_used_from: str | None) -> None:
@@ -306,7 +321,7 @@ _END_PAID = Change(
     {"ended_at": bindparam("now"), "end_reason": "paid"},
     *GOES_ON,
     given=["account_id"],
-    returning=["used_from"],
+    returning=["id", "used_from"],
     missing=NotAdmitted,
 )
 _UNLIST = Change(

@@ -1,15 +1,16 @@
 """Prepaid money. A balance never goes below zero, and every movement is in the ledger."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from webapp.db import Tx, make
 from webapp.domain.errors import InsufficientFunds, NotFound
 from webapp.domain.model import Account, LedgerEntry, Wallet, table_of
-from webapp.domain.rows import Change
+from webapp.domain.rows import Change, given_of, inserting_many
 from webapp.statements import Prepared, inserting
 
 _WALLET = table_of(Wallet)
@@ -66,7 +67,8 @@ def list_movements(
 
 def top_up(tx: Tx, account_id: uuid.UUID, ledger_id: uuid.UUID, amount_minor: int) -> Balance:
     """Add money; return the new balance. `amount_minor` is positive (the caller's parser saw to it)."""
-    balance = _move(tx, account_id, ledger_id, "top_up", amount_minor, None)
+    movement = Movement(ledger_id, "top_up", amount_minor, None, tx.now)
+    balance = _credit(tx, account_id, movement)
     tx.record(
         "wallet_topped_up",
         account_id=str(account_id),
@@ -90,41 +92,64 @@ def spend(
     tx: Tx, account_id: uuid.UUID, ledger_id: uuid.UUID, booking_id: uuid.UUID, amount_minor: int
 ) -> Balance:
     """Take the price of a booking; raise InsufficientFunds with what is missing."""
-    return _move(tx, account_id, ledger_id, "spend", -amount_minor, booking_id)
+    row = _SPEND.run(tx, account_id=account_id, balance_minor=amount_minor)
+    if row is None:
+        raise InsufficientFunds(short_minor=amount_minor - get(tx, account_id).balance_minor)
+    _note(tx, account_id, Movement(ledger_id, "spend", -amount_minor, booking_id, tx.now))
+    return make(Balance, row[1:])
+
+
+def spend_together(tx: Tx, payments: Sequence[tuple[uuid.UUID, Movement]]) -> set[uuid.UUID]:
+    """Do `spend` for several accounts, on PostgreSQL; return those that had the money.
+
+    All movements are noted: unless all had it, the caller stores nothing.
+    """
+    ordered = sorted(payments, key=lambda payment: payment[0])
+    rows = _SPEND.run_together(
+        tx,
+        account_id=[account_id for account_id, _ in ordered],
+        balance_minor=[-movement.amount_minor for _, movement in ordered],
+    )
+    columns = {
+        name: [getattr(movement, name) for _, movement in ordered] for name in Movement.__slots__
+    }
+    tx.fetch(_INSERT_MOVEMENTS, account_id=[account_id for account_id, _ in ordered], **columns)
+    return {row[0] for row in rows}
 
 
 def refund(
     tx: Tx, account_id: uuid.UUID, ledger_id: uuid.UUID, booking_id: uuid.UUID, amount_minor: int
 ) -> Balance:
     """Give the price of a booking back; the schema allows one refund per booking."""
-    return _move(tx, account_id, ledger_id, "refund", amount_minor, booking_id)
+    return _credit(tx, account_id, Movement(ledger_id, "refund", amount_minor, booking_id, tx.now))
 
 
-def _move(
-    tx: Tx,
-    account_id: uuid.UUID,
-    ledger_id: uuid.UUID,
-    kind: str,
-    amount_minor: int,
-    booking_id: uuid.UUID | None,
-) -> Balance:
-    row = _MOVE.run(tx, account_id=account_id, amount=amount_minor)
-    if row is None:
-        raise InsufficientFunds(short_minor=-amount_minor - get(tx, account_id).balance_minor)
-    movement = Movement(ledger_id, kind, amount_minor, booking_id, tx.now)
-    tx.fetch(
-        _INSERT_MOVEMENT,
-        account_id=account_id,
-        **{name: getattr(movement, name) for name in Movement.__slots__},
-    )
+def _credit(tx: Tx, account_id: uuid.UUID, movement: Movement) -> Balance:
+    row = _CREDIT.run(tx, account_id=account_id, balance_minor=movement.amount_minor)
+    assert row is not None  # it has no condition
+    _note(tx, account_id, movement)
     return make(Balance, row)
+
+
+def _note(tx: Tx, account_id: uuid.UUID, movement: Movement) -> None:
+    values = {name: getattr(movement, name) for name in Movement.__slots__}
+    tx.fetch(_INSERT_MOVEMENT, account_id=account_id, **values)
 
 
 _MOVEMENT_COLUMNS = ("account_id", *Movement.__slots__)
 _INSERT_MOVEMENT = Prepared(inserting(_LEDGER, {name: name for name in _MOVEMENT_COLUMNS}))
-_MOVE = Change(
+_INSERT_MOVEMENTS = inserting_many(_LEDGER, _MOVEMENT_COLUMNS)
+_AMOUNT = given_of(_WALLET.c.balance_minor)
+_CREDIT = Change(
     _WALLET,
-    {"balance_minor": _WALLET.c.balance_minor + bindparam("amount")},
-    _WALLET.c.balance_minor + bindparam("amount") >= 0,
+    {"balance_minor": _WALLET.c.balance_minor + _AMOUNT},
+    given=["balance_minor"],
     returning=Balance.__slots__,
+)
+_SPEND = Change(
+    _WALLET,
+    {"balance_minor": _WALLET.c.balance_minor - _AMOUNT},
+    _WALLET.c.balance_minor >= _AMOUNT,
+    given=["balance_minor"],
+    returning=["account_id", *Balance.__slots__],
 )

@@ -23,6 +23,7 @@ from webapp.domain.errors import (
 )
 from webapp.domain.holds import Held, Offer
 from webapp.domain.idempotency import Answer
+from webapp.domain.paid_together import Payer
 from webapp.domain.seatmap import Place, Seatmap
 from webapp.domain.together import Wanted
 from webapp.domain.waiting_room import Pass, Stay
@@ -208,13 +209,17 @@ def pay(house: House, request: idempotency.Request, admitted: Pass, hold_id: uui
     """Pay a hold; raise the refusals of `bookings.pay`."""
     sale = house.sales.get(admitted.performance_id)
     hall = house.seatmap_of(sale)
-    payment = Payment(new_id(), new_id(), hold_id)
+    payer = Payer(request, admitted, Payment(new_id(), new_id(), hold_id))
+    alone = partial(keyed, house, request, partial(_pay, hall, payer))
     with house.turns.turn(request.account_id):
-        return keyed(house, request, partial(_pay, hall, admitted, payment))
+        return house.till.pay(payer, partial(_paid, hall), alone)
 
 
-def _pay(hall: Seatmap, admitted: Pass, payment: Payment, tx: Tx) -> Answer:
-    booked = bookings.pay(tx, admitted, payment)
+def _pay(hall: Seatmap, payer: Payer, tx: Tx) -> Answer:
+    return _paid(hall, bookings.pay(tx, payer.admitted, payer.payment))
+
+
+def _paid(hall: Seatmap, booked: Booked) -> Answer:
     return Answer(201, shapes.jsonable(shapes.booking(booked, hall)))
 
 

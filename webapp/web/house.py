@@ -27,6 +27,7 @@ from webapp.web.health import Meter
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.throttle import Throttle
+from webapp.web.till import Till
 from webapp.web.tokens import Tokens
 from webapp.web.turns import Turns
 
@@ -77,6 +78,7 @@ class House:
         self.joins = Joins(db, self.turns, config.transaction_seconds)
         self.stays = Stays(db, config.transaction_seconds)
         self.holds = Holds(db, config.transaction_seconds)
+        self.till = Till(db, config.transaction_seconds)
         self.pacing = Pacing()
         self.throttle = Throttle(db, config.secret_key)
         self.health = Meter(db)
