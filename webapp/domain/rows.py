@@ -16,19 +16,23 @@ on that row alone, so its lock is all that serializability asks for. Promises:
    leaves the key out), and what the database has inserted by then goes with the rollback.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Dialect,
     Integer,
+    LargeBinary,
     String,
     Table,
     Uuid,
     and_,
     bindparam,
+    cast,
     column,
     func,
     literal_column,
@@ -36,6 +40,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from webapp.db import Tx
 from webapp.domain.errors import NotFound, Refusal
@@ -127,9 +132,50 @@ class Change:
 
 def many(*columns: Column[Any]) -> Any:
     """Make rows of lists, one for each column and named as it (PostgreSQL): one statement for any number."""
-    lists = (bindparam(c.name, type_=postgresql.ARRAY(c.type)) for c in columns)
     named = (column(c.name, c.type) for c in columns)
+    lists = map(list_for, columns)
     return func.unnest(*lists).table_valued(*named, name="given").render_derived()
+
+
+def list_for(one: Column[Any]) -> ColumnElement[Any]:
+    """Make the parameter that takes a list of values for a column and is named as it (PostgreSQL)."""
+    return cast(bindparam(one.name, type_=_Literal(one.type)), postgresql.ARRAY(one.type))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+_ELEMENT: dict[type, Callable[[Any], str]] = {
+    Uuid: str,
+    Integer: str,
+    BigInteger: str,
+    String: _quoted,
+    Instant: lambda at: _quoted(at.isoformat()),
+    LargeBinary: lambda data: _quoted(f"\\x{data.hex()}"),
+    type(Document): lambda body: _quoted(json.dumps(body)),
+}
+
+
+class _Literal(UserDefinedType[Sequence[Any]]):
+    """A list as PostgreSQL reads it. The driver looks at each element for its type, which took a third
+    of a group's time (measured).
+    """
+
+    cache_ok = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        self.of = of
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[Any] | None], str]:
+        element = _ELEMENT[type(self.of)]
+
+        def literal(values: Sequence[Any] | None) -> str:
+            texts = ("NULL" if value is None else element(value) for value in values or ())
+            return "{" + ",".join(texts) + "}"
+
+        return literal
 
 
 def inserting_many(table: Table, names: Sequence[str]) -> Prepared:

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     Column,
     ColumnElement,
     Update,
@@ -28,6 +27,7 @@ from sqlalchemy.sql.expression import Grouping
 
 from webapp.db import Tx
 from webapp.domain.model import Seat, table_of
+from webapp.domain.rows import list_for
 from webapp.statements import Prepared
 
 _SEAT = table_of(Seat)
@@ -93,12 +93,11 @@ def take_together(
 
 def _of_each(column: Column[Any]) -> ColumnElement[Any]:
     """Pick from a list what its place in the list of seat numbers says."""
-    values = bindparam(column.name, type_=ARRAY(column.type))
-    return Grouping(values)[_PLACE]
+    return Grouping(list_for(column))[_PLACE]
 
 
 # By the same key as `_take`. A join with the list was planned as a walk over the whole hall.
-_SEAT_NOS = bindparam("seat_no", type_=ARRAY(_SEAT.c.seat_no.type))
+_SEAT_NOS = list_for(_SEAT.c.seat_no)
 _PLACE = func.array_position(_SEAT_NOS, _SEAT.c.seat_no)
 _TAKE_TOGETHER = Prepared(
     update(_SEAT)
