@@ -238,7 +238,7 @@ GUARDED_BY = {
     "queue_entry": r"(ended|admitted|retired)_at IS NULL|number IS NULL",
     "hold": r"ended_at IS (NOT )?NULL",
     "seat": r"hold_id (=|IN|IS NULL)|ticket_id IN",
-    "wallet": r"balance_minor \+ .* >= ",
+    "wallet": r"balance_minor (\+ .* )?>= ",
     "booking": r"cancelled_at IS NULL",
     "ticket": r"ticket.scanned_at IS NULL AND ticket.voided_at IS NULL",
     "job_lease": r"fence = ",

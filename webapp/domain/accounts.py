@@ -149,7 +149,7 @@ def close_session(tx: Tx, session_digest: bytes) -> None:
     )
 
 
-_BEARERS = select(
+BEARERS = select(
     LoginSession.digest,
     Account.id,
     Account.email,
@@ -158,26 +158,27 @@ _BEARERS = select(
     LoginSession.expires_at,
     LoginSession.revoked_at,
 ).join(Account, Account.id == LoginSession.account_id)
-_FIND_SESSION = Prepared(_BEARERS.where(LoginSession.digest == bindparam("digest")))
+_FIND_SESSION = Prepared(BEARERS.where(LoginSession.digest == bindparam("digest")))
 _FIND_SESSIONS = Prepared(
-    _BEARERS.where(LoginSession.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary))))
+    BEARERS.where(LoginSession.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary))))
 )
 
 
 def find_session(tx: Tx, session_digest: bytes) -> tuple[Person, str] | None:
     """Return who a session belongs to and its state: live, expired or revoked. One statement."""
     row = tx.fetch_one(_FIND_SESSION, digest=session_digest)
-    return _bearer(tx, row[1:]) if row else None
+    return bearer(tx, row[1:]) if row else None
 
 
 def find_sessions(tx: Tx, digests: Sequence[bytes]) -> list[tuple[Person, str] | None]:
     """Do `find_session` for several digests in one statement, on PostgreSQL."""
     rows = tx.fetch(_FIND_SESSIONS, digests=list(digests))
-    found = {row[0]: _bearer(tx, row[1:]) for row in rows}
+    found = {row[0]: bearer(tx, row[1:]) for row in rows}
     return [found.get(digest) for digest in digests]
 
 
-def _bearer(tx: Tx, row: tuple[Any, ...]) -> tuple[Person, str]:
+def bearer(tx: Tx, row: Sequence[Any]) -> tuple[Person, str]:
+    """Make of a row of BEARERS, without its digest, whose session it is and its state."""
     *person, expires_at, revoked_at = row
     state = "revoked" if revoked_at else "expired" if expires_at <= tx.now else "live"
     return Person(*person), state

@@ -52,15 +52,25 @@ class Answer:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept under a key: to which body, and the answer."""
+
+    digest: bytes
+    status: int
+    body: dict[str, Any]
+
+    def answer_to(self, request: Request) -> Answer:
+        """Return the answer again; raise IdempotencyKeyReused for another body."""
+        if self.digest != request.digest:
+            raise IdempotencyKeyReused()
+        return Answer(self.status, self.body, replayed=True)
+
+
 def find(tx: Tx, request: Request) -> Answer | None:
     """Return the kept answer to this key; raise IdempotencyKeyReused for another body."""
     row = tx.fetch_one(_FIND, now=tx.now, **_names(request))
-    if row is None:
-        return None
-    digest, status, answer = row
-    if digest != request.digest:
-        raise IdempotencyKeyReused()
-    return Answer(status, answer, replayed=True)
+    return Kept(*row).answer_to(request) if row else None
 
 
 def keyed(request: Request, work: Callable[[Tx], Answer]) -> Callable[[Tx], Answer]:

@@ -126,7 +126,8 @@ def refund(
 
 def _credit(tx: Tx, account_id: uuid.UUID, movement: Movement) -> Balance:
     row = _CREDIT.run(tx, account_id=account_id, balance_minor=movement.amount_minor)
-    assert row is not None  # it has no condition
+    if row is None:
+        raise ValueError("a credit is positive")
     _note(tx, account_id, movement)
     return make(Balance, row)
 
@@ -143,6 +144,7 @@ _AMOUNT = given_of(_WALLET.c.balance_minor)
 _CREDIT = Change(
     _WALLET,
     {"balance_minor": _WALLET.c.balance_minor + _AMOUNT},
+    _WALLET.c.balance_minor + _AMOUNT >= 0,
     given=["balance_minor"],
     returning=Balance.__slots__,
 )

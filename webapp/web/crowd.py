@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from webapp.db import Database, new_id
-from webapp.domain import accounts, holds, staying, together, waiting_room
+from webapp.domain import accounts, holds, staying, together, visits, waiting_room
 from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Refusal, TurnOver
 from webapp.domain.holds import Held
 from webapp.domain.together import NotTogether, Wanted
+from webapp.domain.visits import Visit
 from webapp.domain.waiting_room import Arrival, Stay
 from webapp.web import bearers
 from webapp.web.failures import Rejected
@@ -56,6 +57,27 @@ class Newcomer:
     who: uuid.UUID | bytes
     session_seconds: int | None
     check: Callable[[uuid.UUID], None]
+
+
+class Visits:
+    """Like `Sessions` for keyed requests, with what is kept under their keys."""
+
+    def __init__(self, db: Database, wait_seconds: float) -> None:
+        self._db = db
+        self._groups: Groups[None, Visit, visits.Found | None] = Groups(
+            self._work, _anybody, LOOKS_MAX, wait_seconds
+        )
+
+    def find(self, visit: Visit) -> visits.Found | None:
+        """Do `visits.find_visit`."""
+        if self._db.is_sqlite:
+            return self._db.lookup(visits.find_visit, visit)
+        return self._groups.do(None, visit)
+
+    def _work(self, _: None, asked: Sequence[Visit]) -> list[visits.Found | None]:
+        if len(asked) == 1:
+            return [self._db.lookup(visits.find_visit, asked[0])]
+        return self._db.lookup(visits.find_visits, asked)
 
 
 class Joins:

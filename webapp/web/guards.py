@@ -13,8 +13,9 @@ from typing import Any, TypeVar, cast
 from flask import Flask, g, redirect, request, url_for
 
 from webapp.domain.accounts import Person
+from webapp.domain.visits import Visit
 from webapp.domain.waiting_room import Pass
-from webapp.web import bearers
+from webapp.web import bearers, inputs
 from webapp.web.failures import Rejected
 from webapp.web.house import house
 from webapp.web.tokens import Claims, Kind
@@ -54,7 +55,7 @@ def _require(view: View, name: str, role: str | None) -> View:
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            g.person = get_person()
+            g.person = get_person(_find_session)
         except Rejected:
             if _is_api():
                 raise
@@ -80,6 +81,18 @@ def get_person(find: Find | None = None) -> Person:
     """
     find = find or house().sessions.find
     return bearers.judge(find(bearers.digest(session_token())))
+
+
+def _find_session(digest: bytes) -> tuple[Person, str] | None:
+    """Look a session up; with it, for `replies.once`, what is kept under the request's key."""
+    key = inputs.find_key() if _is_api() else None
+    if key is None:
+        return house().sessions.find(digest)
+    found = house().visits.find(Visit(digest, request.method, request.path, key))
+    if found is None:
+        return None
+    bearer, g.kept = found
+    return bearer
 
 
 def session_token() -> str | None:

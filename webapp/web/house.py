@@ -22,7 +22,7 @@ from webapp.web import map_shapes, seat_shapes, shapes
 from webapp.web.attempts import Attempts
 from webapp.web.bodies import Body
 from webapp.web.challenges import Challenge, ProofOfWork
-from webapp.web.crowd import Holds, Joins, Sessions, Stays
+from webapp.web.crowd import Holds, Joins, Sessions, Stays, Visits
 from webapp.web.health import Meter
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
@@ -75,6 +75,7 @@ class House:
         self.attempts = Attempts()
         self.turns = Turns(config.transaction_seconds)
         self.sessions = Sessions(db, config.transaction_seconds)
+        self.visits = Visits(db, config.transaction_seconds)
         self.joins = Joins(db, self.turns, config.transaction_seconds)
         self.stays = Stays(db, config.transaction_seconds)
         self.holds = Holds(db, config.transaction_seconds)

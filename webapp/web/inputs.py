@@ -251,13 +251,18 @@ def _fault(fault: ErrorDetails) -> dict[str, Any]:
 
 def idempotency_key() -> str | None:
     """Return the request's Idempotency-Key; raise Invalid when it is none that can be kept."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
+    key = find_key()
+    if key is None and "Idempotency-Key" in request.headers:
         detail = f"must be 1 to {KEY_LENGTH_MAX} printable ASCII characters"
         raise Invalid(errors=[{"header": "Idempotency-Key", "detail": detail}])
     return key
+
+
+def find_key() -> str | None:
+    """Return the request's Idempotency-Key; None also when it is none that can be kept."""
+    key = request.headers.get("Idempotency-Key", "")
+    fits = 1 <= len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()
+    return key if fits else None
 
 
 # -- reading a path -----------------------------------------------------------------------------

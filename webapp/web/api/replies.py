@@ -11,7 +11,6 @@ from webapp.domain.idempotency import Answer, Request
 from webapp.web import actions, inputs, shapes
 from webapp.web.failures import Rejected
 from webapp.web.guards import person, session_token
-from webapp.web.house import house
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -59,9 +58,8 @@ def once(view: View, *, required: bool) -> View:
         if key is not None:
             digest = actions.request_digest(request.get_data())
             g.keyed = Request(person().id, request.method, request.path, key, digest)
-            kept = actions.find_answer(house(), g.keyed)
-            if kept is not None:
-                return reply_kept(kept)
+            if g.kept is not None:  # the guard has looked it up
+                return reply_kept(g.kept.answer_to(g.keyed))
         return view(**kwargs)
 
     return answer_once
