@@ -16,13 +16,15 @@ from tests.conftest import config_for, dispose
 from tests.races.soundness import assert_sound
 from webapp import create_app
 from webapp.db import Busy, new_id
-from webapp.domain import catalogue, seatmap
+from webapp.domain import bookings, catalogue, holds, seatmap
+from webapp.domain.bookings import Payment
 from webapp.domain.errors import Refusal
-from webapp.domain.idempotency import Request
+from webapp.domain.idempotency import Answer, Request
 from webapp.domain.model import JournalEntry
+from webapp.domain.paid_together import Payer
 from webapp.domain.seatmap import Choice
 from webapp.domain.waiting_room import Pass
-from webapp.web import actions
+from webapp.web import actions, till
 from webapp.web.choosing import Wish
 from webapp.web.crowd import Joins
 from webapp.web.house import House
@@ -102,8 +104,79 @@ def test_a_pause_is_heard_by_the_whole_crowd(app: Flask) -> None:
     assert seatmap.HELD not in db.lookup(seatmap.states, sale)
 
 
-def _keyed(account_id: uuid.UUID) -> Request:
-    return Request(account_id, "POST", "/", uuid.uuid4().hex, actions.request_digest(b""))
+def _keyed(account_id: uuid.UUID, key: str | None = None, body: bytes = b"") -> Request:
+    digest = actions.request_digest(body)
+    return Request(account_id, "POST", "/", key or uuid.uuid4().hex, digest)
+
+
+@pytest.mark.failure("F8")
+def test_everybody_pays_for_himself(app: Flask) -> None:
+    house: House = app.extensions["jari"]
+    db = house.db
+    sale, other_sale = make_sale(db, seats=200), make_sale(db, seats=200)
+    people = make_accounts(db, 5 * CROWD)
+    people[1::10] = make_accounts(db, len(people[1::10]), balance_minor=1_999)
+    asked: list[tuple[Request, Pass, uuid.UUID]] = []
+    expected: list[str] = []
+    for number, person in enumerate(people):
+        one = enter(db, person, other_sale if number % 5 == 4 else sale)
+        held, outcome = place(db, one, [3 * number, 3 * number + 1]), "paid"
+        request, hold_id = _keyed(one.account_id), held.id
+        if number % 10 == 1:
+            outcome = "insufficient_funds"
+        elif number % 10 == 3:
+            db.transact(holds.release, hold_id, person.id)
+            outcome = "hold_expired"
+        elif number % 10 == 5:
+            hold_id, outcome = new_id(), "not_found"
+        elif number % 10 == 7:
+            actions.pay(house, request, one, hold_id)
+            request, outcome = _keyed(one.account_id), "already_booked"
+        elif number % 10 == 8:
+            actions.pay(house, request, one, hold_id)
+            outcome = "replayed"
+        elif number % 20 == 0:
+            actions.top_up(house, request, 1_000)
+            request = _keyed(one.account_id, request.key, b"another")
+            outcome = "idempotency_key_reused"
+        asked.append((request, one, hold_id))
+        expected.append(outcome)
+    start = threading.Barrier(CROWD)
+
+    def ask(number: int) -> str:
+        if number < CROWD:
+            start.wait(10)
+        try:
+            answer = actions.pay(house, *asked[number])
+        except Refusal as refusal:
+            return refusal.code
+        assert len(answer.body["tickets"]) == 2
+        mine = db.read(bookings.get_own, answer.body["reference"], people[number].id)
+        assert mine.performance_id == asked[number][1].performance_id
+        return "replayed" if answer.replayed else "paid"
+
+    with ThreadPoolExecutor(CROWD) as pool:
+        assert list(pool.map(ask, range(len(people)))) == expected
+    moments = select(JournalEntry.at).where(JournalEntry.kind == "booking_paid")
+    shared = Counter(db.read(lambda tx: list(tx.execute(moments).scalars())))
+    assert max(shared.values()) > 1, "nobody shared a transaction"
+    assert_sound(db)
+
+
+def test_twins_of_one_customer_never_meet_in_a_group() -> None:
+    """One row twice in a statement is an error of everybody's in it."""
+
+    def paying(account_id: uuid.UUID, entry_id: uuid.UUID) -> till.Asking:
+        payer = Payer(
+            _keyed(account_id), Pass(entry_id, 1, account_id), Payment(*(new_id() for _ in "123"))
+        )
+        return till.Asking(payer, lambda _: Answer(201, {}), lambda: Answer(201, {}))
+
+    mine, stay = new_id(), new_id()
+    group = [paying(mine, stay)]
+    assert not till.fits(group, paying(mine, new_id()))
+    assert not till.fits(group, paying(new_id(), stay))
+    assert till.fits(group, paying(new_id(), new_id()))
 
 
 TOUCHING: dict[str, Callable[[House, Pass], object]] = {

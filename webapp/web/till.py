@@ -18,7 +18,9 @@ GROUP_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
+class Asking:
+    """Somebody who pays, what he is answered then, and how he pays alone."""
+
     payer: Payer
     answer: Callable[[Booked], Answer]
     alone: Callable[[], Answer]
@@ -29,8 +31,8 @@ class Till:
 
     def __init__(self, db: Database, wait_seconds: float) -> None:
         self._db = db
-        self._groups: Groups[int, _Asking, Answer | None] = Groups(
-            self._work, _fits, GROUP_MAX, wait_seconds
+        self._groups: Groups[int, Asking, Answer | None] = Groups(
+            self._work, fits, GROUP_MAX, wait_seconds
         )
 
     def pay(
@@ -39,10 +41,10 @@ class Till:
         """Pay a hold and keep the `answer`; `alone` does that too, and raises the refusals."""
         if self._db.is_sqlite:
             return alone()
-        asking = _Asking(payer, answer, alone)
+        asking = Asking(payer, answer, alone)
         return self._groups.do(payer.admitted.performance_id, asking) or alone()
 
-    def _work(self, performance_id: int, group: Sequence[_Asking]) -> list[Answer | None]:
+    def _work(self, performance_id: int, group: Sequence[Asking]) -> list[Answer | None]:
         """Return everybody's answer, None for those who have to go alone."""
         if len(group) == 1:
             return [group[0].alone()]
@@ -60,7 +62,7 @@ class Till:
         return [answers.get(asking.payer) for asking in group]
 
 
-def _fits(group: Sequence[_Asking], one: _Asking) -> bool:
+def fits(group: Sequence[Asking], one: Asking) -> bool:
     """Whether somebody is another customer than all before him, and pays with another's stay."""
     mine = one.payer.admitted
     return all(
