@@ -36,16 +36,20 @@ from webapp.domain import (
     idempotency,
     leases,
     outlook,
+    paid_together,
     seatmap,
     staying,
     tickets,
     together,
+    visits,
     waiting_room,
     wallet,
 )
 from webapp.domain.idempotency import Answer, Request
 from webapp.domain.model import Base
+from webapp.domain.paid_together import Payer
 from webapp.domain.together import Wanted
+from webapp.domain.visits import Visit
 from webapp.domain.waiting_room import Arrival, Pass
 from webapp.web import actions
 
@@ -116,6 +120,8 @@ class Sale:
         self._buy(people[0])
         self._change_their_mind(people[1])
         self._wait(people[2:])
+        if not self.db.is_sqlite:  # where everybody pays alone
+            self._pay_together(make_accounts(self.db, 3))
         self._look_on(people[0])
         self._come_to_the_site(*make_accounts(self.db, 2))
         self._draw_lots(make_accounts(self.db, 3))
@@ -140,6 +146,20 @@ class Sale:
         db.transact(bookings.cancel, booked, new_id())
         again = pay(db, (inside := enter(db, person, self.id)), place(db, inside, [8]))
         db.transact(tickets.scan, self.id, again.tickets[0].code)
+
+    def _pay_together(self, people: list[Customer]) -> None:
+        payers = []
+        for number, person in enumerate(people):
+            admitted = enter(self.db, person, self.id)
+            held = place(self.db, admitted, [20 + 2 * number, 21 + 2 * number])
+            request = Request(person.id, "POST", "/bookings", uuid.uuid4().hex, b"")
+            payers.append(Payer(request, admitted, bookings.Payment(new_id(), new_id(), held.id)))
+        self.db.transact(paid_together.pay_together, self.id, payers, lambda _: Answer(201, {}))
+        shown = [
+            Visit(accounts.digest(person.session), "POST", "/bookings", payer.request.key)
+            for person, payer in zip(people, payers, strict=True)
+        ]
+        assert all(found and found[1] for found in self.db.lookup(visits.find_visits, shown))
 
     def _change_their_mind(self, person: Customer) -> None:
         admitted = enter(self.db, person, self.id)

@@ -51,7 +51,8 @@ def find_visits(tx: Tx, visits: Sequence[Visit]) -> list[Found | None]:
 
 def _found(tx: Tx, row: tuple[Any, ...]) -> Found:
     *session, digest, status, body = row
-    return accounts.bearer(tx, session[1:]), digest and Kept(digest, status, body)
+    kept = None if digest is None else Kept(digest, status, body)
+    return accounts.bearer(tx, session[1:]), kept
 
 
 def _finding(of: Mapping[str, ColumnElement[Any]], asked: Any) -> Prepared:
