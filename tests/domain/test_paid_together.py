@@ -22,6 +22,7 @@ from webapp.domain import (
     seatmap,
     staying,
     visits,
+    waiting_room,
     wallet,
 )
 from webapp.domain.bookings import Booked, Payment
@@ -211,14 +212,18 @@ def _others_stay(_app: Flask, sale: int, admitted: Pass, held: Held) -> Payer:
     return payer(Pass(admitted.entry_id, sale, new_id()), held.id)
 
 
+def _ended(app: Flask, sale: int, admitted: Pass, held: Held) -> Payer:
+    """As the usher sends somebody away while his hold lives."""
+    db = app.extensions["jari"].db
+    db.transact(waiting_room.end, admitted.entry_id, admitted.account_id, "revoked")
+    return payer(admitted, held.id)
+
+
 def _newer_stay(app: Flask, sale: int, admitted: Pass, held: Held) -> Payer:
     """The hold lives, and its customer has come in once more: another stay's token pays nothing."""
+    _ended(app, sale, admitted, held)
     db = app.extensions["jari"].db
-    end = QueueEntry.__table__.update().where(QueueEntry.id == admitted.entry_id)
-    gone = {"ended_at": db.clock.now(), "end_reason": "left", "retired_at": db.clock.now()}
-    db.transact(lambda tx: tx.execute(end.values(gone)))
-    again = enter(db, Customer(admitted.account_id, "", ""), sale)
-    return payer(again, held.id)
+    return payer(enter(db, Customer(admitted.account_id, "", ""), sale), held.id)
 
 
 SPOILT: list[Spoil] = [
@@ -231,6 +236,7 @@ SPOILT: list[Spoil] = [
     _never_held,
     _no_stay,
     _others_stay,
+    _ended,
     _newer_stay,
 ]
 
@@ -359,6 +365,15 @@ def test_a_code_that_exists_is_drawn_again(db: Database, monkeypatch: pytest.Mon
     answers = pay_all(db, sale, group)
     assert len({answer.body["reference"] for answer in (taken, *answers)}) == 3
     assert_sound(db)
+
+
+def test_no_row_is_made_for_a_key_that_is_not_there(db: Database) -> None:
+    """Who overlooks that somebody is missing among those whose rows were changed cannot commit."""
+    nobody = Pass(new_id(), make_sale(db), new_id())
+    before = stored(db)
+    with pytest.raises(RuntimeError):
+        db.transact(waiting_room.end_paid_together, [nobody])
+    assert stored(db) == before
 
 
 def test_a_kept_answer_may_hold_any_text(db: Database) -> None:
