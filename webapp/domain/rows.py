@@ -179,11 +179,12 @@ class _Literal(UserDefinedType[Sequence[Any]]):
 
 
 def inserting_many(table: Table, names: Sequence[str]) -> Prepared:
-    """Make an INSERT of rows that are given as lists, one for each of the columns named (PostgreSQL)."""
+    """Make ready what `insert_many` makes."""
     return Prepared(insert_many(table, names))
 
 
 def insert_many(table: Table, names: Sequence[str]) -> Any:
+    """Make an INSERT of rows that are given as lists, one for each of the columns named (PostgreSQL)."""
     rows = many(*(table.c[name] for name in names))
     return postgresql.insert(table).inline().from_select(list(names), select(*rows.c))
 
