@@ -680,7 +680,7 @@ MUTANTS = [
             "only the customer's present hold is paid",
             "    _ALLOWANCE.c.hold_id == given_of(_ALLOWANCE.c.previous_hold_id),\n",
             "",
-            "test_only_a_live_hold_is_paid_and_the_refusal_says_how_it_ended",
+            f"{PAID_TOGETHER}::test_somebody_elses_hold_is_neither_paid_nor_charged",
         ),
         (
             "a stay that ended pays nothing",
