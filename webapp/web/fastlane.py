@@ -45,10 +45,12 @@ Start = Callable[..., Any]
 Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 
 ROUTES = {
-    kind: f"/api/v1/performances/<int:performance_id>/{kind}"
-    for kind in ("queue", "holds", "availability", "seatmap")
+    kind: f"/api/v1/performances/<int:performance_id>{kind and '/'}{kind}"
+    for kind in ("", "queue", "holds", "seats", "availability", "seatmap")
 }
-_PATH = re.compile(r"/api/v1/performances/([1-9][0-9]{0,8})/(queue|holds|availability|seatmap)\Z")
+_PATH = re.compile(
+    r"/api/v1/performances/([1-9][0-9]{0,8})(?:/(queue|holds|seats|availability|seatmap))?\Z"
+)
 _WISH_LENGTH = re.compile(r"[1-9][0-9]{0,3}\Z")
 _HEADERS = list(security.HEADERS.items())
 _NOT_KEPT = ("Cache-Control", "no-store")
@@ -76,7 +78,7 @@ class FastLane:
         path = _PATH.match(given.get("PATH_INFO", "")) if method in ("GET", "POST") else None
         if path is None:
             return None
-        kind, performance_id, work = path[2], int(path[1]), None
+        kind, performance_id, work = path[2] or "", int(path[1]), None
         if kind == "queue":
             work = self._joining(given) if method == "POST" else self._polling(given)
         elif kind == "holds":

@@ -5,8 +5,11 @@ import hashlib
 import random
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from typing import cast
 
 from flask import current_app
@@ -33,7 +36,20 @@ from webapp.web.turns import Turns
 
 BEARERS_KEPT, BEARERS_KEPT_SECONDS = 50_000, 600.0
 STALE_MAX_SECONDS = 0.8  # with the load itself, below the one second that the contract allows
-VERSIONS_KEPT = 32
+VERSIONS_KEPT, LISTS_KEPT = 32, 32
+
+
+@dataclass(frozen=True, slots=True)
+class SeatList:
+    """Which seats of a hall somebody wants listed, and what they cost by price level."""
+
+    seatmap_id: int
+    prices: tuple[tuple[str, int], ...]
+    limit: int
+    cursor: int | None
+    status: str | None
+    section: str | None
+    price_level: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,7 @@ class Availability:
     states: str
     # By the hall's version, and the version of the states that the client knows, None for none.
     bodies: Snapshots[tuple[str, str | None], Body] = field(compare=False)
+    lists: Snapshots[SeatList, bytes] = field(compare=False)
 
     @property
     def sold_out(self) -> bool:
@@ -149,7 +166,31 @@ class House:
             return Body(seat_shapes.availability(seatmap_version, version, as_of, states, before))
 
         bodies = Snapshots("availability body", write, float("inf"), VERSIONS_KEPT)
-        return Availability(version, as_of, states, bodies)
+        lists = Snapshots("seat list", partial(self._list, states), float("inf"), LISTS_KEPT)
+        return Availability(version, as_of, states, bodies, lists)
+
+    def _list(self, states: str, chosen: SeatList) -> bytes:
+        hall = self.seatmaps.get(chosen.seatmap_id)
+        found = list(islice(_listed(hall, states, chosen), chosen.limit + 1))
+        shown = found[: chosen.limit]
+        following = (
+            hall.by_label[shown[-1]["seat"]].seat_no + 1 if len(found) > len(shown) else None
+        )
+        part = {"items": shown, "next_cursor": following and str(following)}
+        return shapes.dumps(part).encode()
+
+
+def _listed(hall: Seatmap, states: str, chosen: SeatList) -> Iterator[seat_shapes.ListedSeat]:
+    prices = dict(chosen.prices)
+    for place in hall.places[chosen.cursor or 0 :]:
+        status = seat_shapes.STATES[states[place.seat_no]]
+        if (
+            chosen.status in (None, status)
+            and chosen.section in (None, place.section)
+            and chosen.price_level in (None, place.price_level)
+        ):
+            price_minor = prices[place.price_level]
+            yield {**seat_shapes.priced_seat(place, price_minor), "status": status}
 
 
 def house() -> House:

@@ -230,8 +230,13 @@ def form(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 def query(model: type[Model]) -> Model:
     """Return the query string as `model`; raise Invalid naming the parameters."""
+    return read_query(model, request.args.to_dict())
+
+
+def read_query(model: type[Model], given: Mapping[str, str]) -> Model:
+    """Return parameters as `model`; raise Invalid naming those that do not fit."""
     try:
-        return model.model_validate_strings(request.args.to_dict())
+        return model.model_validate_strings(given)
     except ValidationError as error:
         raise Invalid(
             errors=[

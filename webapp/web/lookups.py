@@ -1,9 +1,9 @@
-"""What everybody looks at: who has which seat, and the hall. Answered from what the process knows.
+"""What everybody looks at: a sale, its hall, and who has which seat. Answered from what the process knows.
 
 The views and the fast lane before Flask answer with this. Promises:
 
-1. Availability is never older than `STALE_MAX_SECONDS`, and is written and packed once for all who ask for the same;
-   each is told another moment to come back, so that they do not come all at once.
+1. Availability is never older than `STALE_MAX_SECONDS`, and is written and packed once for all who ask for the same,
+   as are lists of seats; each map is told another moment to come back, so that they do not come all at once.
 2. A hall under its own version may be kept for long; without it a client asks by ETag whether it has the newest.
 """
 
@@ -18,8 +18,11 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header, parse_etags
 
 from webapp.domain.catalogue import Sale
-from webapp.web.house import Availability, House
+from webapp.web import inputs, shapes
+from webapp.web.house import Availability, House, SeatList
+from webapp.web.inputs import SeatFilter
 from webapp.web.snapshots import Snapshots
+from webapp.web.standing import status_of
 
 Given = Mapping[str, Any]  # a request as WSGI gives it
 
@@ -27,6 +30,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 # How soon a map should look again: while seats change hands, and while none can.
 POLL_ON_SALE_MS, POLL_OTHERWISE_MS = 1_500, 15_000
 ENCODINGS_KEPT = 64
+_FRESH = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,37 @@ def get_seatmap(house: House, performance_id: int, version: str | None, given: G
     return _seatmap(sale, lambda: drawings.get(sale.rules.seatmap_id), version, given)
 
 
-LOOKS = {"availability": get_availability, "seatmap": get_seatmap}
+def get_performance(house: House, performance_id: int, _query: str | None, _given: Given) -> Answer:
+    """Answer with a performance and the rules of its sale; raise NotFound."""
+    sale = house.sales.get(performance_id)
+    body = shapes.dumps(shapes.performance(sale, status_of(house, sale)))
+    return Answer(200, [*_FRESH], body.encode())
+
+
+def list_seats(house: House, performance_id: int, wanted: SeatFilter) -> Answer:
+    """Answer with seats, their prices and who has them, in the order of the hall; raise NotFound."""
+    sale = house.sales.get(performance_id)
+    prices = tuple((level, price.price_minor) for level, price in sale.prices.items())
+    chosen = SeatList(sale.rules.seatmap_id, prices, **wanted.model_dump())
+    return Answer(200, [*_FRESH], house.availability.get(performance_id).lists.get(chosen))
+
+
+def _list_seats(house: House, performance_id: int, query: str | None, _given: Given) -> Answer:
+    pairs = [pair.split("=") for pair in (query or "").split("&") if pair]
+    first = dict(reversed(pairs))  # as Flask reads what is given twice
+    return list_seats(house, performance_id, inputs.read_query(SeatFilter, first))
+
+
+LOOKS: dict[str, Callable[[House, int, str | None, Given], Answer]] = {
+    "": get_performance,
+    "seats": _list_seats,
+    "availability": get_availability,
+    "seatmap": get_seatmap,
+}
 # The questions that are asked again and again; group 1 is the last argument but one of the look.
 QUERIES = {
+    "": re.compile(r"()\Z"),
+    "seats": re.compile(r"((?:[a-z_]+=[0-9A-Za-z]{1,64}(?:&(?=[a-z])|\Z))*)\Z"),
     "availability": re.compile(r"(?:since=([0-9A-Za-z]{1,64}))?\Z"),
     "seatmap": re.compile(r"(?:v=([0-9A-Za-z]{1,64}))?\Z"),
 }
@@ -73,8 +105,7 @@ def _availability(
     if since is not None and house.states_at(sale.rules.id, since) is None:
         since = None  # nobody remembers it
     packed = _reads_gzip(given.get("HTTP_ACCEPT_ENCODING"))
-    status = sale.rules.status(house.db.clock.now(), sold_out=seen.sold_out)
-    usual = POLL_ON_SALE_MS if status in ("open", "paused") else POLL_OTHERWISE_MS
+    usual = POLL_ON_SALE_MS if status_of(house, sale) in ("open", "paused") else POLL_OTHERWISE_MS
     pause = round(usual * random.uniform(0.8, 1.2))
     body = seen.bodies.get((sale.seatmap_version, since))
     return _with_body(headers, body.finish("poll_after_ms", pause, packed=packed), packed)

@@ -4,7 +4,7 @@ from flask import Response, request
 
 from webapp.domain import catalogue
 from webapp.domain.catalogue import Listing
-from webapp.web import inputs, lookups, seat_shapes, shapes
+from webapp.web import inputs, lookups, shapes
 from webapp.web.api.replies import paged, reply
 from webapp.web.house import house
 from webapp.web.lookups import Answer
@@ -30,8 +30,7 @@ def _event(listing: Listing) -> shapes.Event:
 
 def get_performance(performance_id: int) -> Response:
     """Show a performance and the rules of its sale."""
-    sale = house().sales.get(performance_id)
-    return reply(shapes.performance(sale, status_of(house(), sale)))
+    return _reply(lookups.get_performance(house(), performance_id, None, request.environ))
 
 
 def get_seatmap(performance_id: int) -> Response:
@@ -53,20 +52,4 @@ def _reply(answer: Answer) -> Response:
 def list_seats(performance_id: int) -> Response:
     """List seats with price and state, in the order of the hall."""
     wanted = inputs.query(inputs.SeatFilter)
-    sale = house().sales.get(performance_id)
-    hall = house().seatmap_of(sale)
-    states = house().availability.get(performance_id).states
-    found: list[seat_shapes.ListedSeat] = []
-    for place in hall.places[wanted.cursor or 0 :]:
-        status = seat_shapes.STATES[states[place.seat_no]]
-        if (
-            wanted.status in (None, status)
-            and wanted.section in (None, place.section)
-            and wanted.price_level in (None, place.price_level)
-        ):
-            price_minor = sale.prices[place.price_level].price_minor
-            found.append({**seat_shapes.priced_seat(place, price_minor), "status": status})
-            if len(found) > wanted.limit:
-                break
-    after = lambda seat: hall.by_label[seat["seat"]].seat_no + 1  # noqa: E731
-    return paged(found, wanted.limit, after, lambda seat: seat)
+    return _reply(lookups.list_seats(house(), performance_id, wanted))
