@@ -120,12 +120,11 @@ class Sale:
         self._buy(people[0])
         self._change_their_mind(people[1])
         self._wait(people[2:])
-        if not self.db.is_sqlite:  # where everybody pays alone
-            self._pay_together(make_accounts(self.db, 3))
         self._look_on(people[0])
         self._come_to_the_site(*make_accounts(self.db, 2))
         self._draw_lots(make_accounts(self.db, 3))
-        if not self.db.is_sqlite:
+        if not self.db.is_sqlite:  # where everybody goes alone
+            self._pay_together(make_accounts(self.db, 3))
             self._come_together(make_accounts(self.db, 4))
         return list(self.writes.statements), list(self.reads.statements)
 
