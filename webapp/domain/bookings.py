@@ -5,7 +5,6 @@ exactly its seats turn from held to sold, the wallet pays what the hold showed. 
 """
 
 import contextlib
-import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from webapp.domain.holds import Held
 from webapp.domain.model import Allowance, Booking, Ticket, table_of
 from webapp.domain.rows import Change, given_of, inserting_many
 from webapp.domain.waiting_room import Pass
+from webapp.ids import random_bytes, random_id
 from webapp.statements import Prepared, inserting
 
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # no 0/O, 1/I/L
@@ -94,7 +94,7 @@ def random_code(length: int) -> str:
     """
     letters = b""
     while len(letters) < length:
-        letters += secrets.token_bytes(2 * length).translate(_LETTERS, _UNEVEN)
+        letters += random_bytes(2 * length).translate(_LETTERS, _UNEVEN)
     return letters[:length].decode("ascii")
 
 
@@ -121,7 +121,7 @@ def pay(tx: Tx, admitted: Pass, payment: Payment) -> Booked:
 def make_booked(tx: Tx, payment: Payment, held: Held) -> Booked:
     """Say what a hold that is paid now becomes, with codes that nobody knows yet."""
     tickets = (
-        TicketFacts(uuid.uuid4(), seat_no, price_minor, random_code(CODE_LENGTH))
+        TicketFacts(random_id(), seat_no, price_minor, random_code(CODE_LENGTH))
         for seat_no, price_minor in held.seats
     )
     return Booked(

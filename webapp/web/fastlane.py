@@ -12,7 +12,6 @@ for a request costs more than the answer itself. Promises:
 """
 
 import re
-import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from typing import Any
 from flask import Flask
 
 from webapp.db import TRIED_AGAIN
+from webapp.ids import random_bytes
 from webapp.web import (
     actions,
     bearers,
@@ -171,7 +171,7 @@ class _Asked:
     def answer(self, work: "Work", performance_id: int) -> Iterable[bytes] | None:
         """Do the work, answer with what comes of it, and note that; None if it is Flask's matter after all."""
         offered = self._given.get("HTTP_X_REQUEST_ID", "")
-        request_id = offered if security.REQUEST_ID.match(offered) else secrets.token_hex(8)
+        request_id = offered if security.REQUEST_ID.match(offered) else random_bytes(8).hex()
         TRIED_AGAIN.set(0)
         code: str | None = None
         try:

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import secrets
 import time
 
 import structlog
@@ -11,6 +10,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from prometheus_client import Histogram
 
 from webapp.db import TRIED_AGAIN
+from webapp.ids import random_bytes
 
 REQUESTS = Histogram(
     "jari_request_seconds",
@@ -97,7 +97,7 @@ def install(app: Flask) -> None:
     @app.before_request
     def _begin() -> None:
         offered = request.headers.get("X-Request-Id", "")
-        g.request_id = offered if REQUEST_ID.match(offered) else secrets.token_hex(8)
+        g.request_id = offered if REQUEST_ID.match(offered) else random_bytes(8).hex()
         g.started = time.perf_counter()
         TRIED_AGAIN.set(0)
 
