@@ -25,11 +25,11 @@ from gunicorn.workers import gthread
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
-# Threads wait for the database most of the time, but more of them than connections in the pool
-# would only wait for each other: fewer connections beat more retries.
+# More threads than connections on purpose: what they want of the database at the same moment they do
+# together, and the more there are, the less it costs each of them (measured: docs/benchmarks.md).
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "12"))
+threads = int(os.environ.get("WEB_THREADS", "24"))
 
 # False on purpose. Preloading would save memory, and would hand every worker the same open
 # database connections, locks and random numbers; a post_fork hook would have to undo each of

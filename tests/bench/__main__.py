@@ -38,7 +38,7 @@ from webapp.domain.waiting_room import Arrival
 from webapp.web.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKERS, THREADS, POOL = 2, 12, 8  # the defaults
+WORKERS, THREADS, POOL = 2, 24, 8  # the defaults
 SEATS_EACH = 2
 WARM_UP = 200
 # Commits wait for the disk: what a sale would do.

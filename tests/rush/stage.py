@@ -32,7 +32,7 @@ from webapp.db import Database, Tx
 from webapp.domain import catalogue, seatmap
 from webapp.domain.model import Hold
 
-WORKERS, THREADS = 2, 12  # the defaults
+WORKERS, THREADS = 2, 24  # the defaults
 SETTINGS = {"LOG_LEVEL": "warning"}  # the rest is as it comes
 ACCOUNTS_AT_ONCE = 2_000
 PREPARING = 4  # threads that place the dead holds
