@@ -174,7 +174,7 @@ PURE = {
     ),
     "itertools",
     *("json", "math", "operator", "random", "re", "secrets", "string", "typing", "uuid"),
-    *("sqlalchemy", "webapp.db", "webapp.statements", "webapp.domain"),
+    *("sqlalchemy", "webapp.db", "webapp.ids", "webapp.statements", "webapp.domain"),
 }
 
 
