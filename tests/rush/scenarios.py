@@ -155,6 +155,7 @@ SCENARIOS = {
         arrivals=[(20, 1.0)],
         habits=Habits(party=(1, 2), looks=1, wanted=0.04),
         capacity=1_000,
+        patience_seconds=20,  # those who wait then wait for what is gone
         thresholds=SOUND
         | UNFAILING
         | {"http_req_duration": ["p(90)<2000"], "sold": ["rate>=0.039"]},
