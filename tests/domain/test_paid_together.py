@@ -1,7 +1,7 @@
 """Payments of a group: each exactly as it would be alone, or not at all (PostgreSQL)."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +9,9 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
-from tests.conftest import AdvancingClock, config_for, dispose
+from tests.conftest import AdvancingClock
 from tests.faults import Faults
 from tests.races.soundness import assert_sound
-from webapp import create_app
 from webapp.db import Database, new_id
 from webapp.domain import (
     accounts,
@@ -48,18 +47,9 @@ STATEMENTS = 10  # of a group, with the journal's
 
 
 @pytest.fixture
-def app(postgres_url: str) -> Iterator[Flask]:
-    app = create_app(config_for(postgres_url))
-    db: Database = app.extensions["jari"].db
-    db.clock = AdvancingClock(db)
-    yield app
-    dispose(app)
-
-
-@pytest.fixture
-def db(app: Flask) -> Database:
-    database: Database = app.extensions["jari"].db
-    return database
+def database_url(postgres_url: str) -> str:
+    """There is no SQLite here: its one writer does everything alone."""
+    return postgres_url
 
 
 def keyed(account_id: uuid.UUID, key: str = "k") -> Request:

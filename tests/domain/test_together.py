@@ -1,7 +1,7 @@
 """What is done for several customers at once: for each exactly as it would be alone, or not at all (PostgreSQL)."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,10 +11,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.builders import Customer, enter, make_accounts, make_sale, offers, pay, place
-from tests.conftest import AdvancingClock, config_for, dispose
+from tests.conftest import AdvancingClock
 from tests.faults import Faults
 from tests.races.soundness import assert_sound
-from webapp import create_app
 from webapp.db import Database, new_id
 from webapp.domain import accounts, catalogue, holds, seatmap, staying, together, waiting_room
 from webapp.domain.errors import TurnOver
@@ -26,18 +25,9 @@ from webapp.web import actions
 
 
 @pytest.fixture
-def app(postgres_url: str) -> Iterator[Flask]:
-    app = create_app(config_for(postgres_url))
-    db: Database = app.extensions["jari"].db
-    db.clock = AdvancingClock(db)
-    yield app
-    dispose(app)
-
-
-@pytest.fixture
-def db(app: Flask) -> Database:
-    database: Database = app.extensions["jari"].db
-    return database
+def database_url(postgres_url: str) -> str:
+    """There is no SQLite here: its one writer does everything alone."""
+    return postgres_url
 
 
 def inside(db: Database, sale: int, count: int) -> list[Pass]:
