@@ -82,28 +82,30 @@ class FastLane:
         if kind == "queue":
             work = self._joining(given) if method == "POST" else self._polling(given)
         elif kind == "holds":
-            late = method == "POST" and sold_out.was(self._house, performance_id)
-            work = self._refusing(given) if late else None
+            work = self._refusing(given) if method == "POST" else None
         elif method == "GET":
             work = self._looking(kind, given)
         return (work, kind, performance_id) if work else None
 
     def _refusing(self, given: Environ) -> "Work | None":
-        """Return what to do for somebody who wants seats of a sold-out house, None if that is Flask's matter."""
-        length = _WISH_LENGTH.match(given.get("CONTENT_LENGTH", ""))
-        if (
-            length is None
-            or "HTTP_TRANSFER_ENCODING" in given
-            or "HTTP_IDEMPOTENCY_KEY" in given
-            or given.get("CONTENT_TYPE") != "application/json"
-            or not bearers.read(given.get("HTTP_AUTHORIZATION", ""))
-        ):
+        """Return what to do for somebody who wants seats, as far as he is to be refused without a look at the
+        database: without a token, or in a sold-out house. All else is Flask's matter.
+        """
+        session = bearers.read(given.get("HTTP_AUTHORIZATION", ""))
+        if not session or "HTTP_IDEMPOTENCY_KEY" in given:
             return None
         house = self._house
 
         def refuse(_: "_Asked", performance_id: int) -> Answer | None:
             claims = house.tokens.read("access", given.get("HTTP_ACCESS_TOKEN"))
             guards.refuse_other_room("access", claims, performance_id)
+            length = _WISH_LENGTH.match(given.get("CONTENT_LENGTH", ""))
+            if (
+                length is None
+                or "HTTP_TRANSFER_ENCODING" in given
+                or given.get("CONTENT_TYPE") != "application/json"
+            ):
+                return None
             sale = sold_out.find(house, performance_id)
             if sale is None:
                 return None
