@@ -907,8 +907,8 @@ MUTANTS = [
         ),
         (
             "a keyed try to hold gets its kept answer",
-            '            or "HTTP_IDEMPOTENCY_KEY" in given\n',
-            "",
+            '        if not session or "HTTP_IDEMPOTENCY_KEY" in given:\n',
+            "        if not session:\n",
             "tests/web/test_sold_out.py::test_what_is_unusual_is_flasks_matter",
         ),
         (
