@@ -147,10 +147,10 @@ class Sale:
         db.transact(tickets.scan, self.id, again.tickets[0].code)
 
     def _pay_together(self, people: list[Customer]) -> None:
-        payers = []
+        payers, last = [], self._last_free()
         for number, person in enumerate(people):
             admitted = enter(self.db, person, self.id)
-            held = place(self.db, admitted, [20 + 2 * number, 21 + 2 * number])
+            held = place(self.db, admitted, [last - 2 * number, last - 2 * number - 1])
             request = Request(person.id, "POST", "/bookings", uuid.uuid4().hex, b"")
             payers.append(Payer(request, admitted, bookings.Payment(new_id(), new_id(), held.id)))
         self.db.transact(paid_together.pay_together, self.id, payers, lambda _: Answer(201, {}))
@@ -238,9 +238,13 @@ class Sale:
         whose = {stay.entry_id: stay.account_id for stay in stays.values()}
         db.transact(staying.see_together, whose, 0.0)
         passes = [Pass(entry_id, self.id, account_id) for entry_id, account_id in whose.items()]
-        last = db.lookup(seatmap.states, self.id).rindex(seatmap.FREE)
+        last = self._last_free()
         group = [Wanted(one, new_id(), offers([last - n])) for n, one in enumerate(passes)]
         db.transact(together.place_together, db.read(catalogue.get_rules, self.id), group)
+
+    def _last_free(self) -> int:
+        """The worst seat: which of the best are free, chance says."""
+        return self.db.lookup(seatmap.states, self.id).rindex(seatmap.FREE)
 
     def _fence(self, job: str) -> int:
         fence = self.fences[job]
