@@ -1,6 +1,6 @@
 """Measure what one core buys: the CPU time of web and database for each kind of request, and its inverse.
 
-    python -m tests.bench.sizing [--rounds 3] [--requests 1500] [--connections 12] [--seats 20000]
+    python -m tests.bench.sizing [--rounds 3] [--requests 1500] [--connections 48] [--seats 20000]
 
 CPU time hardly depends on what else the machine does, so these figures are steadier than rates. The load
 generator's own time is not in them. The formula that they go into is in docs/operations.md.
@@ -13,7 +13,15 @@ from collections.abc import Sequence
 
 from tests import builders
 from tests.bench import client
-from tests.bench.__main__ import DURABLE, WARM_UP, gunicorn, prepare_holds, prepare_payments
+from tests.bench.__main__ import (
+    DURABLE,
+    THREADS,
+    WARM_UP,
+    WORKERS,
+    gunicorn,
+    prepare_holds,
+    prepare_payments,
+)
 from tests.bench.waiting import fill, joiners, pollers, usher, warm
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
@@ -104,7 +112,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_500, help="per round and row")
-    parser.add_argument("--connections", type=int, default=12)
+    parser.add_argument("--connections", type=int, default=WORKERS * THREADS)
     parser.add_argument("--seats", type=int, default=20_000, help="whose availability is asked for")
     with Postgres(DURABLE) as server:
         print(*measure(server, parser.parse_args()), sep="\n")

@@ -1,6 +1,6 @@
 """Measure what everybody looks at against a Flask hello: availability, seat map, a sold-out house's refusal.
 
-    python -m tests.bench.snapshots [--rounds 5] [--requests 4000] [--connections 12] [--seats 20000]
+    python -m tests.bench.snapshots [--rounds 5] [--requests 4000] [--connections 48] [--seats 20000]
 
 Each is answered from the process's own snapshots. Rounds alternate between the hello and the service, under
 the same gunicorn settings, so that a slow minute of the machine hits both: read the ratios. A large answer
@@ -15,7 +15,7 @@ import urllib.request
 
 from tests import builders
 from tests.bench import client
-from tests.bench.__main__ import DURABLE, WARM_UP, cpu_seconds, gunicorn
+from tests.bench.__main__ import DURABLE, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn
 from tests.bench.waiting import Table
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
@@ -105,7 +105,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=4_000, help="per round and row")
-    parser.add_argument("--connections", type=int, default=12)
+    parser.add_argument("--connections", type=int, default=WORKERS * THREADS)
     parser.add_argument("--seats", type=int, default=20_000, help="in the large hall")
     with Postgres(DURABLE) as server:
         measure(server.create_database("snapshots"), parser.parse_args())

@@ -1,6 +1,6 @@
 """Measure the waiting room: joins and polls against a Flask hello, and polls in rooms of two sizes.
 
-    python -m tests.bench.waiting [--rounds 3] [--requests 6000] [--connections 12] [--room 1000000]
+    python -m tests.bench.waiting [--rounds 3] [--requests 6000] [--connections 48] [--room 1000000]
 
 Rounds alternate between the hello and the service, under the same gunicorn settings, so that a slow
 minute of the machine hits both. Read the ratios: load generator, web and database share the machine.
@@ -22,7 +22,7 @@ import psycopg
 
 from tests import builders
 from tests.bench import client
-from tests.bench.__main__ import ROOT, WARM_UP, cpu_seconds, gunicorn
+from tests.bench.__main__ import ROOT, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn
 from tests.conftest import SECRET, config_for, dispose
 from tests.postgres import Postgres
 from webapp import create_app
@@ -170,7 +170,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=6_000, help="per round")
-    parser.add_argument("--connections", type=int, default=12)
+    parser.add_argument("--connections", type=int, default=WORKERS * THREADS)
     parser.add_argument("--room", type=int, default=1_000_000, help="people in the larger room")
     with Postgres(DURABLE) as server:
         measure(server.create_database("waiting"), parser.parse_args())
