@@ -46,19 +46,6 @@ def look_up(db: Database, digests: Sequence[bytes]) -> list[tuple[Person, str] |
     return db.lookup(accounts.find_sessions, digests) if digests else []
 
 
-@dataclass(frozen=True, slots=True)
-class Newcomer:
-    """Somebody who joins: an account, or the digest of a session that says whose.
-
-    `check` raises for an account that may not; `session_seconds` is set where the room is off.
-    """
-
-    performance_id: int
-    who: uuid.UUID | bytes
-    session_seconds: int | None
-    check: Callable[[uuid.UUID], None]
-
-
 class Visits:
     """Like `Sessions` for keyed requests, with what is kept under their keys."""
 
@@ -78,6 +65,19 @@ class Visits:
         if len(asked) == 1:
             return [self._db.lookup(visits.find_visit, asked[0])]
         return self._db.lookup(visits.find_visits, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Somebody who joins: an account, or the digest of a session that says whose.
+
+    `check` raises for an account that may not; `session_seconds` is set where the room is off.
+    """
+
+    performance_id: int
+    who: uuid.UUID | bytes
+    session_seconds: int | None
+    check: Callable[[uuid.UUID], None]
 
 
 class Joins:
