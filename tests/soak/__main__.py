@@ -146,17 +146,21 @@ class Soak:
         for thread in threads:
             thread.start()
         began = said = time.monotonic()
-        while any(thread.is_alive() for thread in threads):
-            now = time.monotonic()
-            if operations == sys.maxsize and now - began > seconds:
-                self.stop.set()
-            if now - said > 10:
-                said = now
-                goal = "" if operations == sys.maxsize else f" of {operations:,}"
-                self._print(f"{now - began:5.0f} s {self.history.operations:9,} operations{goal}")
-            time.sleep(0.1)
-        for thread in threads:
-            thread.join()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                now = time.monotonic()
+                if operations == sys.maxsize and now - began > seconds:
+                    self.stop.set()
+                if now - said > 10:
+                    said = now
+                    goal = "" if operations == sys.maxsize else f" of {operations:,}"
+                    done = f"{self.history.operations:9,}"
+                    self._print(f"{now - began:5.0f} s {done} operations{goal}")
+                time.sleep(0.1)
+        finally:  # whoever breaks off does not wait for a million operations
+            self.stop.set()
+            for thread in threads:
+                thread.join()
 
     def _settle(self, clients: list[Client]) -> None:
         """Ask again, with the same keys, for everything whose end nobody knows."""
