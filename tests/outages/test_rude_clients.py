@@ -5,7 +5,7 @@ import http.client
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,29 @@ def test_those_who_stop_in_the_middle_are_left_after_a_while(web: Web) -> None:
     assert web.status("/healthz", 18.0) == 200
     for line in lines:
         line.close()
+
+
+def test_those_who_do_not_hang_up_keep_nobody_waiting(web: Web) -> None:
+    """Ten ask for the end of their line, get it, and keep their own end open."""
+    began = time.monotonic()
+    with ExitStack() as lines:
+        for _ in range(10):
+            line = lines.enter_context(line_to(web))
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: jari\r\nConnection: close\r\n\r\n")
+            assert line.recv(65_536)
+        assert web.status("/healthz", 15.0) == 200
+        assert time.monotonic() - began < 10  # gunicorn waits 2 s for each of them
+
+
+def test_who_asked_once_is_waited_for_longer_than_who_never_did(web: Web) -> None:
+    """A poll comes up to 36 s after the one before."""
+    with line_to(web) as kept, line_to(web) as silent, line_to(web) as other:
+        for line in (other, kept):
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: jari\r\n\r\n")
+            assert line.recv(65_536)
+        assert silent.recv(1) == b""  # hung up on within the time-out of this line
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: jari\r\n\r\n")
+        assert b"200 OK" in kept.recv(65_536)
 
 
 def test_a_refusal_before_the_body_came_keeps_the_line(web: Web) -> None:

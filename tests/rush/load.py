@@ -82,7 +82,7 @@ class Load:
 
     async def __aenter__(self) -> "Load":
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=9),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=39),
             timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
