@@ -62,7 +62,6 @@ def gunicorn(target: str, database_url: str) -> Iterator[tuple[int, list[int]]]:
         "WEB_WORKERS": str(WORKERS),
         "WEB_THREADS": str(THREADS),
         "TOPUPS": "self",
-        "LOG_LEVEL": "warning",
     }
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.builders import Customer
-from tests.rush import gate
+from tests.rush import elsewhere, gate
+from tests.rush.elsewhere import Waiting
 from tests.rush.load import Load
-from tests.rush.people import Hall, Person, forge
+from tests.rush.people import Person, forge
 from tests.rush.scenarios import Pressure, Scenario
 from tests.rush.stage import Stage
 from tests.rush.watch import Watch
@@ -40,9 +41,9 @@ class Crowd:
         self.hall = stage.hall()
         self.tasks: list[asyncio.Task[None]] = []
 
-    def _person(self, customer: Customer, hall: Hall | None = None) -> Person:
+    def _person(self, customer: Customer) -> Person:
         seed = f"{self.seed} {customer.email}"
-        return Person(self.load, hall or self.hall, customer, self.scenario.habits, seed)
+        return Person(self.load, self.hall, customer, self.scenario.habits, seed)
 
     def _start(self, customer: Customer) -> None:
         self.tasks.append(asyncio.create_task(self._person(customer).come()))
@@ -51,14 +52,22 @@ class Crowd:
         """Let everybody come at their moment."""
         began, rng = self.load.now, random.Random(self.seed)
         self.tasks.append(asyncio.create_task(self._forge()))
-        waiting = asyncio.create_task(self._wait_elsewhere(began))
-        for customer, moment in zip(
-            self.stage.customers, _arrivals(self.scenario, rng), strict=True
-        ):
-            await asyncio.sleep(max(0.0, began + moment - self.load.now))
-            self._start(customer)
-        await self.finish()
-        await _stop([waiting])
+        with elsewhere.waiting(self.load, self._waiting()):
+            for customer, moment in zip(
+                self.stage.customers, _arrivals(self.scenario, rng), strict=True
+            ):
+                await asyncio.sleep(max(0.0, began + moment - self.load.now))
+                self._start(customer)
+            await self.finish()
+
+    def _waiting(self) -> Waiting | None:
+        """Return those who wait in a room in which nobody is admitted, if there are any."""
+        stage, scenario = self.stage, self.scenario
+        if not stage.waiting:
+            return None
+        hall, port = stage.hall(stage.other_sale), stage.web.port
+        come, habits = scenario.waiting_come, scenario.habits
+        return Waiting(port, hall, stage.waiting, habits, come, self.seed)
 
     async def finish(self) -> None:
         """Wait until everybody is done, as long as the scenario has patience."""
@@ -85,19 +94,6 @@ class Crowd:
             seed = f"{self.seed} forged {number}"
             sent.append(asyncio.create_task(forge(self.load, self.hall, customer, seed)))
         await asyncio.gather(*sent)
-
-    async def _wait_elsewhere(self, began: float) -> None:
-        """Let others wait in a room in which nobody is admitted, until they are sent away."""
-        people = self.stage.waiting
-        if not people:
-            return
-        hall = self.stage.hall(self.stage.other_sale)
-        first, last = self.scenario.waiting_come
-        async with asyncio.TaskGroup() as group:
-            for number, customer in enumerate(people):
-                moment = began + first + (last - first) * number / len(people)
-                await asyncio.sleep(max(0.0, moment - self.load.now))
-                group.create_task(self._person(customer, hall).wait())
 
     # -- as many as the house takes, and more
 

@@ -10,6 +10,7 @@ Promises:
 """
 
 import asyncio
+import gc
 import json
 import time
 from array import array
@@ -59,6 +60,14 @@ class Measured:
     lost: int = 0
     without_retry_after: int = 0
 
+    def add(self, other: "Measured") -> None:
+        """Count what was measured elsewhere."""
+        self.began += other.began
+        self.milliseconds += other.milliseconds
+        self.outcomes += other.outcomes
+        for count in ("failed", "undeclared", "lost", "without_retry_after"):
+            setattr(self, count, getattr(self, count) + getattr(other, count))
+
 
 def _declared(operation: Operation) -> frozenset[tuple[int, str]]:
     successes = {(status, "") for status in operation.answers}
@@ -76,8 +85,8 @@ class Load:
         self.calls: dict[str, Measured] = {}
         # What happened to people, in seconds since the start.
         self.events: dict[str, array[float]] = {}
+        self.began = time.perf_counter()
         self._base = f"http://127.0.0.1:{port}/api/v1"
-        self._began = time.perf_counter()
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Load":
@@ -86,7 +95,6 @@ class Load:
             timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._began = time.perf_counter()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,11 +104,22 @@ class Load:
     @property
     def now(self) -> float:
         """Seconds since the run began."""
-        return time.perf_counter() - self._began
+        return time.perf_counter() - self.began
 
-    def restart(self) -> None:
-        """Let the run begin now."""
-        self._began = time.perf_counter()
+    def restart(self, began: float | None = None) -> None:
+        """Let the run begin now, or when that of another process began."""
+        # Who looks through everybody's garbage a hundred times a minute notices answers late.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 10, 10)
+        self.began = time.perf_counter() if began is None else began
+
+    def add(self, calls: "Mapping[str, Measured]", events: Mapping[str, "array[float]"]) -> None:
+        """Count what another process asked."""
+        for name, measured in calls.items():
+            self.calls.setdefault(name, Measured()).add(measured)
+        for event, moments in events.items():
+            self.events.setdefault(event, array("d")).extend(moments)
 
     def note(self, event: str) -> None:
         """Write down that something happened to somebody."""

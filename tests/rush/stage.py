@@ -3,7 +3,7 @@
 Promises:
 
 1. The service runs as in earnest: gunicorn with its own configuration, `python -m jobs`, commits that wait
-   for the disk. Only what SETTINGS says is set.
+   for the disk, and a log line for each request. No setting but the defaults.
 2. Everything in the database was done by the domain, so that `verify` judges all of it: the dead holds, too.
 """
 
@@ -33,7 +33,6 @@ from webapp.domain import catalogue, seatmap
 from webapp.domain.model import Hold
 
 WORKERS, THREADS = 2, 24  # the defaults
-SETTINGS = {"LOG_LEVEL": "warning"}  # the rest is as it comes
 ACCOUNTS_AT_ONCE = 2_000
 PREPARING = 4  # threads that place the dead holds
 PLACED_PER_SECOND = 120.0  # at the least: so long before they expire
@@ -63,10 +62,8 @@ class Stage:
         self.db: Database = self._app.extensions["jari"].db
         self.customers = self._make_customers(scenario.people)
         self.waiting = self._make_customers(scenario.waiting)
-        self.web = Web(
-            self.url, directory / "web.log", workers=WORKERS, threads=THREADS, **SETTINGS
-        )
-        self.jobs = Scheduler(self.url, directory / "jobs.log", LOG_LEVEL="warning")
+        self.web = Web(self.url, directory / "web.log", workers=WORKERS, threads=THREADS)
+        self.jobs = Scheduler(self.url, directory / "jobs.log")
         self.sale = 0
         self.other_sale = 0
         self.begins_at = 0.0  # when the first may come, by time.monotonic()

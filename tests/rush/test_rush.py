@@ -140,6 +140,24 @@ def test_dead_holds_are_swept_while_others_buy(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.failure("F23")
+def test_those_who_wait_elsewhere_are_counted_in(tmp_path: Path) -> None:
+    scenario = Scenario(
+        "5 people buy while 20 wait for another sale",
+        people=5,
+        seats=20,
+        arrivals=[(6, 1.0)],
+        habits=QUICK,
+        waiting=20,
+        waiting_come=(0, 1),
+        thresholds=SOUND | UNFAILING | {"booked": ["rate==1"]},
+    )
+    told = play(scenario, tmp_path)
+    assert "| join_queue | 25 |" in told
+    assert "| poll_queue |" in told
+
+
+@pytest.mark.slow
 @pytest.mark.failure("F39")
 def test_twice_as_many_as_are_taken_get_their_seats_in_the_end(tmp_path: Path) -> None:
     scenario = Scenario(

@@ -5,6 +5,7 @@ for the service's metrics, all from the load's own process, whose CPU time it co
 """
 
 import asyncio
+import multiprocessing
 import os
 import re
 import sys
@@ -81,6 +82,10 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return used / _TICKS
 
 
+def _own_processes() -> list[int]:
+    return [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid)]
+
+
 class Watch:
     """Looks once a second until it is cancelled."""
 
@@ -140,7 +145,7 @@ class Watch:
 
     def _cpu(self) -> dict[str, float]:
         return {name: cpu_seconds(family(pid)) for name, pid in self._processes.items()} | {
-            "load": sum(os.times()[:2])
+            "load": cpu_seconds(_own_processes())
         }
 
     async def _ask(self, database: psycopg.AsyncConnection) -> dict[str, float]:

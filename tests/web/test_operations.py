@@ -126,7 +126,7 @@ def test_each_request_is_one_line_of_json(postgres_url: str, tmp_path: Path) -> 
     with Web(postgres_url, tmp_path / "web.log", workers=1) as web:
         shopper = Shopper(web.http, customer, sale)
         request_id = shopper.join().headers["X-Request-Id"]
-        said = web.said()
+    said = web.said()  # it writes what it has kept when it ends
     dispose(app)
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     [line] = [line for line in lines if line.get("request_id") == request_id]

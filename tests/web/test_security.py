@@ -266,7 +266,7 @@ def test_no_token_and_no_personal_data_in_logs_or_metrics(
             "POST", "/bookings", {"hold_id": "x"}, key="k", Access_Token=shopper.access[:-3]
         )
         metrics = web.http.request("GET", "/metrics").data.decode()
-        said = web.said()
+    said = web.said()
     dispose(app)
     secrets = {
         customer.session,

@@ -1,0 +1,80 @@
+"""A crowd that waits for another sale, in a process of its own.
+
+Ten thousand who ask where they stand keep the load's process busy: beside the buyers they would delay the
+moment at which an answer to a buyer is noticed, and that would be told as the service's slowness.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import uvloop
+
+from tests.builders import Customer
+from tests.rush.load import Load
+from tests.rush.people import Habits, Hall, Person
+
+_processes = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Who waits where, and between which seconds of the run they come."""
+
+    port: int
+    hall: Hall
+    customers: list[Customer]
+    habits: Habits
+    come: tuple[float, float]
+    seed: str
+
+
+@contextlib.contextmanager
+def waiting(load: Load, crowd: Waiting | None) -> Iterator[None]:
+    """Let them come and wait until the body ends; what they asked then counts as `load`'s."""
+    if crowd is None:
+        yield
+        return
+    here, there = _processes.Pipe()
+    process = _processes.Process(target=_wait, args=(crowd, load.began, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield
+        here.send("enough")
+        load.add(*here.recv())
+    finally:
+        process.join(10)
+        process.kill()
+
+
+def _wait(crowd: Waiting, began: float, told: Connection) -> None:
+    load = uvloop.run(_come(crowd, began, told))
+    told.send((load.calls, load.events))
+
+
+async def _come(crowd: Waiting, began: float, told: Connection) -> Load:
+    """Let everybody come at their moment; return what was asked until it is enough."""
+    first, last = crowd.come
+    tasks = []
+    enough = asyncio.create_task(asyncio.to_thread(told.recv))
+    async with Load(crowd.port) as load:
+        load.restart(began)
+        for number, customer in enumerate(crowd.customers):
+            moment = first + (last - first) * number / len(crowd.customers)
+            await asyncio.sleep(max(0.0, moment - load.now))
+            if enough.done():
+                break
+            person = Person(load, crowd.hall, customer, crowd.habits, f"{crowd.seed} {number}")
+            tasks.append(asyncio.create_task(person.wait()))
+        await enough
+        for task in tasks:
+            task.cancel()
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            # A mistake of the harness must not pass for somebody who waits.
+            if isinstance(end, Exception):
+                raise end
+    return load

@@ -1,0 +1,62 @@
+"""Log lines are written together, whole, in order, and soon."""
+
+import io
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import until
+from webapp import logs
+
+
+class Pipe(io.StringIO):
+    """Remembers what was written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes += [text] if text else []
+        return super().write(text)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    log.handlers, log.propagate = [logs.Together(pipe)], False
+    log.setLevel("INFO")
+    yield pipe
+    log.handlers = []
+
+
+log = logging.getLogger("tests.logs")
+
+
+def test_lines_of_the_same_moment_are_one_write_soon(pipe: Pipe) -> None:
+    began = time.monotonic()
+    for number in range(5):
+        log.info("line %d", number)
+    assert not pipe.writes or time.monotonic() - began > logs.WRITTEN_WITHIN_SECONDS
+    until(lambda: pipe.writes)
+    assert "".join(pipe.writes) == "".join(f"line {number}\n" for number in range(5))
+    log.info("later")
+    until(lambda: pipe.writes[-1] == "later\n")
+
+
+def test_a_warning_is_written_at_once_after_what_was_said_before(pipe: Pipe) -> None:
+    log.info("before")
+    log.warning("now")
+    assert "".join(pipe.writes) == "before\nnow\n"
+
+
+def test_no_line_is_cut_where_others_write_to_the_same_pipe(pipe: Pipe) -> None:
+    lines = [f"{number} " + "x" * (number % 700) for number in range(300)]
+    for line in lines:
+        log.info(line)
+    log.handlers[0].flush()
+    assert "".join(pipe.writes).splitlines() == lines
+    assert all(text.endswith("\n") and len(text) <= 4_096 for text in pipe.writes)
+    assert len(pipe.writes) < 60
