@@ -62,7 +62,8 @@ def pollers(house: House, sale: int, count: int, number: int = 2) -> list[bytes]
 
 def joiners(house: House, sale: int, count: int) -> list[bytes]:
     """Prepare joins by different customers."""
-    path, made = f"/api/v1/performances/{sale}/queue", []
+    made: list[bytes] = []
+    path = f"/api/v1/performances/{sale}/queue"
     while len(made) < count:
         people = builders.make_accounts(house.db, min(1_000, count - len(made)))
         made += [client.request("POST", path, person.bearer) for person in people]
