@@ -13,6 +13,8 @@ import json
 import logging
 import sys
 import threading
+import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -40,49 +42,49 @@ class Lines(logging.Formatter):
 
 
 class Together(logging.StreamHandler[TextIO]):
-    """Writes lines of the same moment together.
+    """Writes lines of the same moment together, from a thread of its own.
 
-    By itself each would cost its request a call of the system, and its turn among the threads.
+    By itself each would cost its request a call of the system; and whoever writes with the handler's lock,
+    as handlers do, lets the other threads run meanwhile, up to that lock: a sixth of the time of 24 threads
+    that answered polls (measured). So to say something takes no lock.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._lines: list[str] = []
-        self._size = 0
-        self._due = False
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._write_for_ever, name="log", daemon=True).start()
+
+    def createLock(self) -> None:
+        """Have none: `deque` takes a line whole."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the record's line, or write it with those that are kept. The caller has the lock."""
+        """Keep the record's line, and write it now if it is a warning."""
         try:
-            line = self.format(record) + self.terminator
-            if self._size + len(line) > TOGETHER_MAX:
-                self.flush()
-            self._lines.append(line)
-            self._size += len(line)
+            self._lines.append(self.format(record) + self.terminator)
             if record.levelno >= logging.WARNING:
                 self.flush()
-            elif not self._due:
-                self._due = True
-                timer = threading.Timer(WRITTEN_WITHIN_SECONDS, self._write_what_is_due)
-                timer.daemon = True
-                timer.start()
         except Exception:  # noqa: BLE001 - as every handler: what cannot be said must not stop a sale
             self.handleError(record)
 
-    def _write_what_is_due(self) -> None:
-        self._due = False
-        self.flush()
-
     def flush(self) -> None:
         """Write what is kept."""
-        self.acquire()
-        try:
-            text, self._size = "".join(self._lines), 0
-            self._lines.clear()
-            self.stream.write(text)
-            super().flush()
-        finally:
-            self.release()
+        with self._writing:
+            while self._lines:
+                text = self._lines.popleft()
+                while self._lines and len(text) + len(self._lines[0]) <= TOGETHER_MAX:
+                    text += self._lines.popleft()
+                self.stream.write(text)
+                self.stream.flush()
+
+    def _write_for_ever(self) -> None:
+        while True:
+            time.sleep(WRITTEN_WITHIN_SECONDS)
+            try:
+                self.flush()
+            except (OSError, ValueError):  # the disk is full, or the stream is closed
+                self._lines.clear()
 
 
 def install(level: str) -> None:

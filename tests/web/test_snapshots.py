@@ -13,7 +13,7 @@ from tests.kernel.counted import Rise
 from webapp.db import Database
 from webapp.domain.errors import NotFound
 from webapp.web.house import House
-from webapp.web.snapshots import LOOKS, Snapshots
+from webapp.web.snapshots import ASK_AGAIN_SHARE, LOOKS, Snapshots
 
 
 class Source:
@@ -63,6 +63,19 @@ def test_a_fresh_value_is_not_loaded_again(source: Source) -> None:
 def test_an_old_one_is(source: Source) -> None:
     snapshots = Snapshots("test", source, max_age_seconds=0.0)
     assert [snapshots.get("a") for _ in range(3)] == ["a-1", "a-2", "a-3"]
+
+
+def test_nobody_waits_for_who_asks_before_it_is_old(source: Source) -> None:
+    snapshots = Snapshots("test", source, max_age_seconds=2.0)
+    snapshots.get("a")
+    time.sleep(2.0 * ASK_AGAIN_SHARE)
+    source.open.clear()
+    results, early = together(1, lambda: snapshots.get("a"))
+    until(lambda: len(source.loads) == 2)
+    assert snapshots.get("a") == "a-1"
+    source.open.set()
+    early[0].join()
+    assert results == ["a-2"] == [snapshots.get("a")]
 
 
 def test_who_asks_may_want_it_fresher_than_others(source: Source) -> None:

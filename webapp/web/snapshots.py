@@ -4,7 +4,8 @@ A cache whose loss costs time and nothing else (no state that matters lives here
 
 1. `get` never returns what was read more than `max_age_seconds` ago.
 2. One load per key at a time: when everybody comes at once, one thread asks the database and the
-   others wait for its answer.
+   others wait for its answer. While people keep coming nobody but that one waits: it asks when half of
+   the time is over.
 3. At most `keys_max` keys are kept; the one longest unused goes first.
 """
 
@@ -18,6 +19,8 @@ from prometheus_client import Counter
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+ASK_AGAIN_SHARE = 0.5  # of the age that is allowed
 
 LOOKS = Counter(
     "jari_snapshot_looks_total", "Looks at a snapshot, by whether it was fresh.", ["name", "hit"]
@@ -52,14 +55,16 @@ class Snapshots(Generic[K, V]):
         max_age = self._max_age if max_age_seconds is None else max_age_seconds
         slot = self._slot(key)
         asked_at = time.monotonic()
-        value = slot.value
-        if value is not None and asked_at - slot.read_at <= max_age:
+        read_at, value = slot.read_at, slot.value  # in the order in which they cannot be mismatched
+        fresh = value is not None and asked_at - read_at <= max_age
+        young = fresh and asked_at - read_at <= max_age * ASK_AGAIN_SHARE
+        if young or not slot.loading.acquire(blocking=not fresh):
             self._hits.inc()
-            return value
-        with slot.loading:
+            return value  # type: ignore[return-value]  # who did not wait found one
+        try:
             # Whoever waited here gets what was loaded meanwhile, if it is fresh for the moment it asked.
             value = slot.value
-            if value is not None and asked_at - slot.read_at <= max_age:
+            if value is not None and slot.read_at != read_at and asked_at - slot.read_at <= max_age:
                 self._hits.inc()
                 return value
             self._misses.inc()
@@ -67,6 +72,8 @@ class Snapshots(Generic[K, V]):
             value = self._load(key)
             slot.value, slot.read_at = value, started
             return value
+        finally:
+            slot.loading.release()
 
     def find_last(self, key: K) -> V | None:
         """Return the last value of `key` however old it is, for who only decides whether to look."""
