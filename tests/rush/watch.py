@@ -120,7 +120,9 @@ class Watch:
                 for name, used in cpu.items():
                     sample[f"cpu {name}"] = max(0.0, used - before[name]) / passed * 100
                 self.series.add(now - began, sample)
-                self.cpu_total = {name: cpu[name] - first[name] for name in cpu}
+                for name, used in cpu.items():  # whose process is gone keeps what it used
+                    total = max(self.cpu_total.get(name, 0.0), used - first[name])
+                    self.cpu_total[name] = total
                 self._say(now - began, sample)
                 before, last, counted = cpu, now, counts
 
