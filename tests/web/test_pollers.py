@@ -15,6 +15,7 @@ from tests.web.contract import Api
 from tests.web.visitors import Visitor, let_time_pass, ush, visitor
 from tests.web.watching import Watch
 from webapp.db import Database, Tx
+from webapp.web import queue
 
 CROWD, ROUNDS = 12, 20
 
@@ -121,3 +122,19 @@ def test_what_a_crowd_makes_a_process_read_is_what_one_of_them_does(
         read.append(Counter(watch.statements))
     assert read[0] == read[1]
     assert read[0]
+
+
+def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:
+    """Soon near the front while people come in; a quarter of a minute when nobody has for a minute."""
+    api = Api(app)
+    moves, stands = make_sale(api.db, capacity=2), make_sale(api.db, capacity=0, opens_in=-120.0)
+    pauses = {}
+    for sale in (moves, stands):
+        people = [visitor(Api(app), sale).join() for _ in range(4)]
+        ush(api)
+        let_time_pass(api)
+        last = people[-1]
+        place = last.api.ok("poll_queue", waiting=last.waiting, path=last.path)
+        pauses[sale] = place["poll_after_ms"]
+    assert pauses[moves] < 5_000
+    assert 0.8 * queue.POLL_STANDING_MS <= pauses[stands] <= 1.2 * queue.POLL_STANDING_MS

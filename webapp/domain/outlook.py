@@ -58,6 +58,11 @@ class Room:
         left = place < len(self.gone) and self.gone[place] == number
         return number >= self.front and not left
 
+    @property
+    def stands(self) -> bool:
+        """Whether nobody was admitted in the last minute."""
+        return self.admitted_last_minute == 0
+
     def estimate(self, ahead: int) -> tuple[int, int] | None:
         """Return between how many and how many seconds it takes to be admitted; None: not known yet.
 

@@ -19,7 +19,7 @@ from typing import Any
 from webapp.domain import accounts
 from webapp.domain.catalogue import Sale
 from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
-from webapp.domain.outlook import Room
+from webapp.domain.outlook import STALLED_SECONDS, Room
 from webapp.domain.waiting_room import Stay
 from webapp.web import actions, bearers, challenges
 from webapp.web.failures import Rejected
@@ -30,6 +30,7 @@ POLL_FIRST_MS = 1_000
 POLL_UNNUMBERED_MS = 2_000
 POLL_ADMITTED_MS = 15_000
 POLL_MAX_MS = 30_000
+POLL_STANDING_MS = 15_000  # while nobody is admitted at all
 POLL_PER_PERSON_AHEAD_MS = 10
 POLLS_PER_ESTIMATE = 8  # where it goes slowly, asking more often shows nothing new
 RENEW_BEFORE_SECONDS = 3_600
@@ -197,6 +198,9 @@ def _waiting(
     goes_on = sale.rules.paused_at is None and sale.rules.sales_open_at <= now
     estimate = room.estimate(ahead) if goes_on else None
     wait = POLL_FIRST_MS + ahead * POLL_PER_PERSON_AHEAD_MS
+    open_for = (now - sale.rules.sales_open_at).total_seconds()
+    if room.stands and open_for > STALLED_SECONDS:
+        wait = max(wait, POLL_STANDING_MS)
     if estimate is not None:
         wait = max(wait, estimate[0] * 1000 // POLLS_PER_ESTIMATE)
     wait = _jitter(min(wait, POLL_MAX_MS))
