@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from tests.builders import Customer
 from tests.rush import elsewhere, gate
 from tests.rush.elsewhere import Waiting
-from tests.rush.load import Load
+from tests.rush.load import KEPT_SECONDS, Load
 from tests.rush.people import Person, forge
 from tests.rush.scenarios import Pressure, Scenario
 from tests.rush.stage import Stage
 from tests.rush.watch import Watch
 
 BOOKING = ("place_hold", "pay")
+KEPT_UNDER_PRESSURE = 5.0
 LAST_LOOK_SECONDS = 1.5  # so that the watch sees the last booking
 WARM_UP_SHARE = 0.25  # of the time in which it is found out what the house takes
 
@@ -170,7 +171,9 @@ async def rush(stage: Stage, seed: str) -> Outcome:
     """Let everybody come; return what happened."""
     processes = {"web": stage.web.pid, "jobs": stage.jobs.pid, "postgres": stage.server.pid}
     watch = Watch(stage.url, stage.sale, stage.web.port, processes)
-    async with Load(stage.web.port) as load:
+    # Those who press on do not pause, and there are more of them than there may be connections.
+    kept_seconds = KEPT_UNDER_PRESSURE if stage.scenario.pressure else KEPT_SECONDS
+    async with Load(stage.web.port, kept_seconds) as load:
         crowd = Crowd(stage, load, seed)
         await asyncio.sleep(max(0.0, stage.begins_at - time.monotonic()))
         outcome = Outcome(load, watch)

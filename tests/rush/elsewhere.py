@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 import uvloop
 
 from tests.builders import Customer
-from tests.rush.load import Load
+from tests.rush.load import KEPT_SECONDS, Load
 from tests.rush.people import Habits, Hall, Person
 
 _processes = multiprocessing.get_context("spawn")
@@ -61,7 +61,7 @@ async def _come(crowd: Waiting, began: float, told: Connection) -> Load:
     first, last = crowd.come
     tasks = []
     enough = asyncio.create_task(asyncio.to_thread(told.recv))
-    async with Load(crowd.port) as load:
+    async with Load(crowd.port, KEPT_SECONDS) as load:
         load.restart(began)
         for number, customer in enumerate(crowd.customers):
             moment = first + (last - first) * number / len(crowd.customers)

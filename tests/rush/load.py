@@ -27,6 +27,7 @@ from webapp.web.contract import Operation
 
 CONNECTIONS_MAX = 8_000  # everybody has one of their own, as at home
 PATIENCE_SECONDS = 30.0
+KEPT_SECONDS = 39.0  # a connection outlasts its last request; longer than between two polls
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ DECLARED = {name: _declared(operation) for name, operation in BY_NAME.items()}
 class Load:
     """Everything that was asked."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, kept_seconds: float) -> None:
+        self._kept_seconds = kept_seconds
         self.calls: dict[str, Measured] = {}
         # What happened to people, in seconds since the start.
         self.events: dict[str, array[float]] = {}
@@ -91,7 +93,9 @@ class Load:
 
     async def __aenter__(self) -> "Load":
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=39),
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS_MAX, keepalive_timeout=self._kept_seconds
+            ),
             timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -131,8 +135,12 @@ class Load:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
+        line: str | None = None,
     ) -> Reply:
-        """Make one request of the operation `name`; a refusal of the moment is waited out by others."""
+        """Make one request of the operation `name`, over the `line` of whoever asks.
+
+        A refusal of the moment is waited out by others.
+        """
         assert self._http is not None
         sent = dict(headers or {})
         if body is not None:
@@ -145,6 +153,7 @@ class Load:
                 self._base + path,
                 headers=sent,
                 data=None if body is None else json.dumps(body),
+                server_hostname=line,  # without TLS: connections are kept apart by it, and no more
             ) as answer:
                 data = await answer.read()
                 reply = Reply(
@@ -175,13 +184,14 @@ class Load:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
+        line: str | None = None,
         tries: int = 10,
     ) -> Reply:
         """Like `ask`, and again when the service is busy or was not heard, after as long as it said."""
-        reply = await self.ask(name, path, headers, body)
+        reply = await self.ask(name, path, headers, body, line)
         for _ in range(tries - 1):
             if reply.status not in (0, 429, 503):
                 break
             await asyncio.sleep(max(reply.retry_after, 0.5))
-            reply = await self.ask(name, path, headers, body)
+            reply = await self.ask(name, path, headers, body, line)
         return reply

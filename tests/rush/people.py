@@ -81,6 +81,7 @@ class Person:
         self.load, self.hall, self.habits = load, hall, habits
         self.rng = random.Random(f"{seed}")
         self.session = customer.bearer
+        self.line = customer.email
         self.quantity = self.rng.choice(habits.party)
         self.tokens: dict[str, str] = {}
 
@@ -112,16 +113,21 @@ class Person:
 
     async def _read(self, name: str) -> None:
         if name in self.habits.reads:
-            await self.load.insist(name, f"{self.hall.path}{READS[name]}")
+            await self._insist(name, f"{self.hall.path}{READS[name]}")
+
+    async def _insist(
+        self, name: str, path: str, headers: dict[str, str] | None = None, body: Any = None
+    ) -> Reply:
+        return await self.load.insist(name, path, headers, body, self.line)
 
     async def wait(self) -> str:
         """Join and poll until it is one's turn; return why it will not be, or nothing."""
         path = f"{self.hall.path}/queue"
-        reply = await self.load.insist("join_queue", path, self.session)
+        reply = await self._insist("join_queue", path, self.session)
         while reply.ok and reply.body["status"] != "admitted":
             self._keep(reply)
             await asyncio.sleep(reply.body["poll_after_ms"] / 1000)
-            reply = await self.load.insist("poll_queue", path, self._with("Waiting-Token"))
+            reply = await self._insist("poll_queue", path, self._with("Waiting-Token"))
         self._keep(reply)
         return "" if reply.ok else f"queue: {reply.code}"
 
@@ -162,7 +168,7 @@ class Person:
 
     async def _ask_for(self, wish: dict[str, Any]) -> Reply:
         path, headers = f"{self.hall.path}/holds", self._with("Access-Token")
-        return await self.load.insist("place_hold", path, headers, wish)
+        return await self._insist("place_hold", path, headers, wish)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self.habits.look_seconds * self.rng.uniform(0.5, 1.5))
@@ -172,7 +178,7 @@ class Person:
         for number in range(times):
             if number:
                 await self._pause()
-            reply = await self.load.insist("get_availability", f"{self.hall.path}/availability")
+            reply = await self._insist("get_availability", f"{self.hall.path}/availability")
             states = reply.body.get("states", "")
         return (
             self.hall.choose(states, self.quantity, self.habits.wanted, self.rng) if states else []
@@ -180,7 +186,7 @@ class Person:
 
     async def _pay(self, held: Reply) -> str:
         headers = self._with("Access-Token") | {"Idempotency-Key": uuid.uuid4().hex}
-        reply = await self.load.insist("pay", "/bookings", headers, {"hold_id": held.body["id"]})
+        reply = await self._insist("pay", "/bookings", headers, {"hold_id": held.body["id"]})
         if not reply.ok:
             return f"pay: {reply.code}"
         return "booked"

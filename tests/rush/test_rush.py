@@ -17,7 +17,7 @@ from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
 
 
 def answered(*replies: tuple[str, Reply]) -> Load:
-    load = Load(0)
+    load = Load(0, 1.0)
     for name, reply in replies:
         load._measure(name, load.now, reply)
     return load
@@ -63,7 +63,7 @@ def test_quick_answers_are_not_enough() -> None:
 
 
 def test_thresholds_are_those_of_k6() -> None:
-    load = Load(0)
+    load = Load(0, 1.0)
     load.calls["pay"] = Measured(outcomes=load.calls.get("pay", Measured()).outcomes)
     load.calls["pay"].milliseconds.extend(range(1, 101))
     seen = {

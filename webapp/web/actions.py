@@ -59,7 +59,8 @@ def join(
 
 
 def refuse_joining(house: House, performance_id: int) -> Rules:
-    """Return a sale's rules if it takes newcomers; raise NotFound, SaleNotOpen, SaleClosed, SoldOut.
+    """Return a sale's rules if it takes newcomers; raise NotFound, SaleNotOpen, SaleClosed, SoldOut, and
+    Rejected (503) for whom there is no time without a waiting room.
 
     From snapshots: joining reads nothing that the usher writes, and the crowd before a sold-out house
     costs the database nothing.
@@ -68,6 +69,8 @@ def refuse_joining(house: House, performance_id: int) -> Rules:
     rules.refuse_joining(house.db.clock.now())
     if house.availability.get(performance_id).sold_out:
         raise SoldOut()
+    if rules.capacity is None:
+        house.lateness.refuse_newcomer()
     return rules
 
 

@@ -27,6 +27,7 @@ from webapp.web.bodies import Body
 from webapp.web.challenges import Challenge, ProofOfWork
 from webapp.web.crowd import Holds, Joins, Sessions, Stays, Visits
 from webapp.web.health import Meter
+from webapp.web.lateness import Lateness
 from webapp.web.pacing import Pacing
 from webapp.web.snapshots import Snapshots
 from webapp.web.throttle import Throttle
@@ -98,6 +99,7 @@ class House:
         self.holds = Holds(db, config.transaction_seconds)
         self.till = Till(db, config.transaction_seconds)
         self.pacing = Pacing()
+        self.lateness = Lateness()
         self.throttle = Throttle(db, config.secret_key)
         self.health = Meter(db)
         self._versions: OrderedDict[tuple[int, str], str] = OrderedDict()
