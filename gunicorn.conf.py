@@ -224,8 +224,8 @@ def when_ready(server):
 
 
 # While both kinds wait, one request of so many is a newcomer's. A purchase has four: so those who have begun
-# keep up, and nobody is kept outside by those who poll.
-NEWCOMER_EVERY = 8
+# keep up, and nobody is kept outside by those who poll. (With 8, newcomers to a waiting room waited 5 s.)
+NEWCOMER_EVERY = 4
 
 
 class Threads:

@@ -59,6 +59,7 @@ API_TOKENS = "tests/web/test_api_tokens.py"
 API_KEYS = "tests/web/test_api_idempotency.py"
 GUARDS = "tests/web/test_guards.py"
 HOUSE = "tests/test_house.py"
+RUDE = "tests/outages/test_rude_clients.py"
 
 MUTANTS = [
     *_of(
@@ -1026,6 +1027,49 @@ MUTANTS = [
             "        asked.result(READY_SECONDS)\n",
             "        asked.result()\n",
             "test_a_database_that_answers_nobody_makes_readiness_red_at_once",
+        ),
+    ),
+    *_of(
+        "gunicorn.conf.py",
+        "tests/test_gunicorn.py",
+        (
+            "who has begun goes before who has just come",
+            "lane = self._begun if conn.initialized else self._new",
+            "lane = self._new",
+            "test_who_has_begun_goes_first_and_every_fourth_is_new",
+        ),
+        (
+            "who has just come is not kept outside for ever",
+            "turn = self._new and (not self._begun or self._both % NEWCOMER_EVERY == 0)",
+            "turn = self._new and not self._begun",
+            "test_who_has_begun_goes_first_and_every_fourth_is_new",
+        ),
+        (
+            "nobody waits for who does not hang up",
+            "        if graceful and _closing.acquire(blocking=False):",
+            "        if graceful:\n            super().close(graceful=True)\n"
+            "        elif _closing.acquire(blocking=False):",
+            f"{RUDE}::test_those_who_do_not_hang_up_keep_nobody_waiting",
+        ),
+    ),
+    *_of(
+        "webapp/web/lateness.py",
+        "tests/web/test_lateness.py",
+        (
+            "who comes late is told when to come back",
+            "if self.seconds > LATE_SECONDS:",
+            "if False:",
+            "test_without_a_room_who_comes_late_is_told_when_to_come_back",
+        ),
+    ),
+    *_of(
+        "webapp/web/actions.py",
+        "tests/web/test_lateness.py",
+        (
+            "before a waiting room nobody loses a place by coming late",
+            "    if rules.capacity is None:\n        house.lateness",
+            "    if True:\n        house.lateness",
+            "test_before_a_waiting_room_nobody_loses_a_place_for_it",
         ),
     ),
 ]

@@ -1,0 +1,122 @@
+"""What gunicorn.conf.py adds to gunicorn: who is answered first, and which connection has waited too long."""
+
+import runpy
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def server() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+
+
+def come(*, begun: bool) -> SimpleNamespace:
+    """Return a connection that has asked something before, or has not."""
+    return SimpleNamespace(initialized=begun)
+
+
+class Till:
+    """One thread at work; the first request keeps it until `open` is set."""
+
+    def __init__(self, make_threads: Callable[..., Any]) -> None:
+        self.open, self.lateness = threading.Event(), threading.local()
+        self.order: list[SimpleNamespace] = []
+        self.waited: list[float] = []
+        self.threads = make_threads(1, self.lateness)
+        self.first = self.threads.submit(lambda _: self.open.wait(10), come(begun=True))
+
+    def serve(self, conn: SimpleNamespace) -> str:
+        self.order.append(conn)
+        self.waited.append(self.lateness.seconds)
+        return "served"
+
+
+@pytest.fixture
+def till(server: dict[str, Any]) -> Iterator[Till]:
+    till = Till(server["Threads"])
+    yield till
+    till.open.set()
+    till.threads.shutdown()
+
+
+def test_who_has_begun_goes_first_and_every_fourth_is_new(
+    till: Till, server: dict[str, Any]
+) -> None:
+    share = server["NEWCOMER_EVERY"]
+    new = [come(begun=False) for _ in range(4)]
+    begun = [come(begun=True) for _ in range(2 * share)]
+    told = [till.threads.submit(till.serve, conn) for conn in (*new, *begun)]
+    till.open.set()
+    assert [one.result(10) for one in told] == ["served"] * len(told)
+    assert [conn for conn in till.order if not conn.initialized] == new
+    assert [conn for conn in till.order if conn.initialized] == begun
+    places = [place for place, conn in enumerate(till.order) if not conn.initialized]
+    assert places[:2] == [share - 1, 2 * share - 1]  # while both waited
+    assert places[2:] == [2 * share + 2, 2 * share + 3]  # and when nobody else did
+
+
+def test_it_is_known_how_long_each_has_waited(till: Till) -> None:
+    told = till.threads.submit(till.serve, come(begun=False))
+    time.sleep(0.2)
+    till.open.set()
+    told.result(10)
+    soon = till.threads.submit(till.serve, come(begun=False))
+    soon.result(10)
+    assert till.waited[0] >= 0.2 > till.waited[1]
+
+
+def test_what_goes_wrong_is_told_and_the_thread_goes_on(till: Till) -> None:
+    def fail(_: SimpleNamespace) -> None:
+        raise ValueError("wrong")
+
+    till.open.set()
+    with pytest.raises(ValueError, match="wrong"):
+        till.threads.submit(fail, come(begun=True)).result(10)
+    assert till.threads.submit(till.serve, come(begun=True)).result(10) == "served"
+
+
+def test_threads_end_when_they_are_told_to(till: Till) -> None:
+    till.open.set()
+    till.first.result(10)
+    till.threads.shutdown()
+    for thread in till.threads._threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_connections_are_found_wherever_they_stand(server: dict[str, Any]) -> None:
+    kept = server["Connections"]()
+    first, second, third = come(begun=True), come(begun=True), come(begun=True)
+    conns = [Keyed(conn) for conn in (first, second, third)]
+    for conn in conns:
+        kept.append(conn)
+    kept.remove(conns[1])
+    assert (len(kept), list(kept), kept[0]) == (2, [conns[0], conns[2]], conns[0])
+    assert kept.popleft() is conns[0]
+    assert kept.popleft() is conns[2]
+    assert not kept
+
+
+def test_who_never_asked_is_not_waited_for_as_long(server: dict[str, Any]) -> None:
+    silent = server["Connections"](server["SILENT_SECONDS"])
+    conn = Keyed(come(begun=False))
+    silent.append(conn)
+    left = conn.timeout - time.monotonic()
+    assert 0 < left <= server["SILENT_SECONDS"] < server["keepalive"]
+
+
+class Keyed:
+    """A connection, known by itself."""
+
+    timeout = 0.0
+
+    def __init__(self, conn: SimpleNamespace) -> None:
+        self.conn = conn
