@@ -960,9 +960,15 @@ MUTANTS = [
         "tests/web/test_snapshots.py",
         (
             "one loads for all",
-            "        with slot.loading:\n",
-            "        if True:\n",
+            "        if young or not slot.loading.acquire(",
+            "        slot.loading = threading.Lock()\n        if young or not slot.loading.acquire(",
             "test_when_everybody_comes_at_once_one_loads_for_all",
+        ),
+        (
+            "nobody waits for who asks before it is old",
+            "slot.loading.acquire(blocking=not fresh)",
+            "slot.loading.acquire()",
+            "test_nobody_waits_for_who_asks_before_it_is_old",
         ),
         (
             "a snapshot is as old as its reading",

@@ -4,7 +4,7 @@ A cache whose loss costs time and nothing else (no state that matters lives here
 
 1. `get` never returns what was read more than `max_age_seconds` ago.
 2. One load per key at a time: when everybody comes at once, one thread asks the database and the
-   others wait for its answer. While people keep coming nobody but that one waits: it asks when half of
+   others wait for its answer. While people keep coming nobody but that one waits: it asks when most of
    the time is over.
 3. At most `keys_max` keys are kept; the one longest unused goes first.
 """
@@ -20,7 +20,7 @@ from prometheus_client import Counter
 K = TypeVar("K")
 V = TypeVar("V")
 
-ASK_AGAIN_SHARE = 0.5  # of the age that is allowed
+ASK_AGAIN_SHARE = 0.85  # of the age that is allowed
 
 LOOKS = Counter(
     "jari_snapshot_looks_total", "Looks at a snapshot, by whether it was fresh.", ["name", "hit"]
