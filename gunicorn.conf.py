@@ -10,7 +10,7 @@ Promises:
    has a thread for READ_SECONDS. (One that trickles it byte by byte keeps it: in front of the public
    internet stands a proxy that reads requests whole.) Nobody is waited for where all connections wait.
 5. A request costs the same however many connections are kept.
-6. Under more than can be served, who has begun to buy goes on at the pace of an ordinary hour.
+6. When more come than can be served, who has begun goes before who has just come.
 """
 
 import gc
@@ -242,9 +242,8 @@ class Threads:
         self._mutex = threading.Lock()
         self._begun, self._new = deque(), deque()
         self._both = 0  # how often one was taken while both waited
-        self._signals = (
-            queue.SimpleQueue()
-        )  # one for each that waits; without one that waits: the end
+        # One for each that waits. One for which nobody waits is the end of a thread.
+        self._signals = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"request-{number}", daemon=True)
             for number in range(count)
