@@ -31,7 +31,13 @@ class Till:
         self.order: list[SimpleNamespace] = []
         self.waited: list[float] = []
         self.threads = make_threads(1, self.lateness)
-        self.first = self.threads.submit(lambda _: self.open.wait(10), come(begun=True))
+        self.busy = threading.Event()
+        self.first = self.threads.submit(self._keep_busy, come(begun=True))
+        assert self.busy.wait(10)
+
+    def _keep_busy(self, _: SimpleNamespace) -> None:
+        self.busy.set()
+        self.open.wait(10)
 
     def serve(self, conn: SimpleNamespace) -> str:
         self.order.append(conn)

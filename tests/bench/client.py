@@ -93,8 +93,10 @@ def _answer(connection: socket.socket) -> tuple[int, bytes]:
         return 204, b""
     marker = head.lower().index(b"content-length: ") + 16
     length = int(head[marker:].split(b"\r\n", 1)[0])
-    while len(body) < length:
-        body += _more(connection)
+    if len(body) < length:  # in one call, or reading a large answer costs more than answering it
+        body += connection.recv(length - len(body), socket.MSG_WAITALL)
+    if len(body) < length:
+        raise ConnectionError("the server closed the connection")
     return int(head[9:12]), body
 
 
