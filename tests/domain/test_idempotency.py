@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
@@ -47,6 +48,16 @@ def test_the_second_time_is_a_replay(db: Database, request_: Request) -> None:
     assert (first.status, first.body) == (again.status, again.body) == (201, {"balance_minor": 500})
     assert balance(db, request_) == 500
     assert db.lookup(idempotency.find, request_) == again
+
+
+def test_a_key_is_found_for_its_account_method_and_path_only(
+    db: Database, request_: Request
+) -> None:
+    kept = topping_up(db, request_)
+    [other] = make_accounts(db)
+    for change in ({"account_id": other.id}, {"method": "PUT"}, {"path": "/other"}, {"key": "k"}):
+        assert db.lookup(idempotency.find, replace(request_, **change)) is None
+    assert db.lookup(idempotency.find, request_) == replace(kept, replayed=True)
 
 
 def test_another_body_under_the_same_key_is_refused(db: Database, request_: Request) -> None:

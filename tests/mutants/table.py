@@ -754,7 +754,7 @@ MUTANTS = [
             "a key belongs to its account",
             "bindparam(name) for name in _NAMES)",
             "bindparam(name) for name in _NAMES[1:])",
-            f"{API_KEYS}::test_a_key_belongs_to_its_account_method_and_path",
+            f"{KEYS}::test_a_key_is_found_for_its_account_method_and_path_only",
         ),
         (
             "an answer is kept for a day only",
