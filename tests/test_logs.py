@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -36,12 +35,11 @@ log = logging.getLogger("tests.logs")
 
 
 def test_lines_of_the_same_moment_are_one_write_soon(pipe: Pipe) -> None:
-    began = time.monotonic()
-    for number in range(5):
+    for number in range(20):
         log.info("line %d", number)
-    assert not pipe.writes or time.monotonic() - began > logs.WRITTEN_WITHIN_SECONDS
-    until(lambda: pipe.writes)
-    assert "".join(pipe.writes) == "".join(f"line {number}\n" for number in range(5))
+    told = "".join(f"line {number}\n" for number in range(20))
+    until(lambda: "".join(pipe.writes) == told)
+    assert len(pipe.writes) <= 2  # two when the writing began in their midst
     log.info("later")
     until(lambda: pipe.writes[-1] == "later\n")
 

@@ -52,7 +52,7 @@ class Together(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._lines: deque[str] = deque()
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # a signal may speak in the midst of writing
         threading.Thread(target=self._write_for_ever, name="log", daemon=True).start()
 
     def createLock(self) -> None:
@@ -84,7 +84,8 @@ class Together(logging.StreamHandler[TextIO]):
             try:
                 self.flush()
             except (OSError, ValueError):  # the disk is full, or the stream is closed
-                self._lines.clear()
+                with self._writing:
+                    self._lines.clear()
 
 
 def install(level: str) -> None:

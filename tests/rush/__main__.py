@@ -19,6 +19,7 @@ import uvloop
 
 from tests.rush import gate, report
 from tests.rush.crowd import Outcome, rush
+from tests.rush.load import collect_seldom
 from tests.rush.scenarios import SCENARIOS, Scenario
 from tests.rush.stage import Stage, staged
 from tests.servers import ROOT
@@ -93,6 +94,7 @@ def main() -> None:
             parser.error(f"there is no scenario {name}: {', '.join(SCENARIOS)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # everybody has a connection
+    collect_seldom()
     if chosen.stage:
         if len(chosen.scenario) != 1:
             parser.error("--stage wants one scenario")

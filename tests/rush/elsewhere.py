@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 import uvloop
 
 from tests.builders import Customer
-from tests.rush.load import KEPT_SECONDS, Load
+from tests.rush.load import KEPT_SECONDS, Load, collect_seldom
 from tests.rush.people import Habits, Hall, Person
 
 _processes = multiprocessing.get_context("spawn")
@@ -52,6 +52,7 @@ def waiting(load: Load, crowd: Waiting | None) -> Iterator[None]:
 
 
 def _wait(crowd: Waiting, began: float, told: Connection) -> None:
+    collect_seldom()
     load = uvloop.run(_come(crowd, began, told))
     told.send((load.calls, load.events))
 

@@ -70,6 +70,11 @@ class Measured:
             setattr(self, count, getattr(self, count) + getattr(other, count))
 
 
+def collect_seldom() -> None:
+    """Let this process look for garbage seldom: while it does it notices no answer."""
+    gc.set_threshold(50_000, 10, 10)
+
+
 def _declared(operation: Operation) -> frozenset[tuple[int, str]]:
     successes = {(status, "") for status in operation.answers}
     refusals = {(contract.status_of(code), code) for code in operation.refused_with()}
@@ -112,10 +117,6 @@ class Load:
 
     def restart(self, began: float | None = None) -> None:
         """Let the run begin now, or when that of another process began."""
-        # Who looks through everybody's garbage a hundred times a minute notices answers late.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 10, 10)
         self.began = time.perf_counter() if began is None else began
 
     def add(self, calls: "Mapping[str, Measured]", events: Mapping[str, "array[float]"]) -> None:
