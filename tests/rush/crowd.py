@@ -173,20 +173,20 @@ async def rush(stage: Stage, seed: str) -> Outcome:
     watch = Watch(stage.url, stage.sale, stage.web.port, processes)
     # Those who press on do not pause, and there are more of them than there may be connections.
     kept_seconds = KEPT_UNDER_PRESSURE if stage.scenario.pressure else KEPT_SECONDS
-    async with Load(stage.web.port, kept_seconds) as load:
-        crowd = Crowd(stage, load, seed)
-        await asyncio.sleep(max(0.0, stage.begins_at - time.monotonic()))
-        outcome = Outcome(load, watch)
-        load.restart()
-        watching = asyncio.create_task(watch.look())
-        pressure = stage.scenario.pressure
-        if pressure:
-            outcome.values |= await crowd.press(pressure)
-        else:
-            await crowd.come()
-        outcome.seconds = load.now
-        await asyncio.sleep(LAST_LOOK_SECONDS)
-        await _stop([watching])
+    load = Load(stage.web.port, kept_seconds)
+    crowd = Crowd(stage, load, seed)
+    await asyncio.sleep(max(0.0, stage.begins_at - time.monotonic()))
+    outcome = Outcome(load, watch)
+    load.restart()
+    watching = asyncio.create_task(watch.look())
+    pressure = stage.scenario.pressure
+    if pressure:
+        outcome.values |= await crowd.press(pressure)
+    else:
+        await crowd.come()
+    outcome.seconds = load.now
+    await asyncio.sleep(LAST_LOOK_SECONDS)
+    await _stop([watching])
     if stage.scenario.compared:
         _compare(outcome, stage.scenario.compared)
     _tell_pressure(outcome)

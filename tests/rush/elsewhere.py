@@ -62,20 +62,20 @@ async def _come(crowd: Waiting, began: float, told: Connection) -> Load:
     first, last = crowd.come
     tasks = []
     enough = asyncio.create_task(asyncio.to_thread(told.recv))
-    async with Load(crowd.port, KEPT_SECONDS) as load:
-        load.restart(began)
-        for number, customer in enumerate(crowd.customers):
-            moment = first + (last - first) * number / len(crowd.customers)
-            await asyncio.sleep(max(0.0, moment - load.now))
-            if enough.done():
-                break
-            person = Person(load, crowd.hall, customer, crowd.habits, f"{crowd.seed} {number}")
-            tasks.append(asyncio.create_task(person.wait()))
-        await enough
-        for task in tasks:
-            task.cancel()
-        for end in await asyncio.gather(*tasks, return_exceptions=True):
-            # A mistake of the harness must not pass for somebody who waits.
-            if isinstance(end, Exception):
-                raise end
+    load = Load(crowd.port, KEPT_SECONDS)
+    load.restart(began)
+    for number, customer in enumerate(crowd.customers):
+        moment = first + (last - first) * number / len(crowd.customers)
+        await asyncio.sleep(max(0.0, moment - load.now))
+        if enough.done():
+            break
+        person = Person(load, crowd.hall, customer, crowd.habits, f"{crowd.seed} {number}")
+        tasks.append(asyncio.create_task(person.wait()))
+    await enough
+    for task in tasks:
+        task.cancel()
+    for end in await asyncio.gather(*tasks, return_exceptions=True):
+        # A mistake of the harness must not pass for somebody who waits.
+        if isinstance(end, Exception):
+            raise end
     return load

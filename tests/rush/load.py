@@ -19,15 +19,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
+from tests.rush.lines import Line, compose
 from tests.web.contract import BY_NAME
 from webapp.web import contract
 from webapp.web.contract import Operation
 
-CONNECTIONS_MAX = 8_000  # everybody has one of their own, as at home
 PATIENCE_SECONDS = 30.0
-KEPT_SECONDS = 39.0  # a connection outlasts its last request; longer than between two polls
+KEPT_SECONDS = 74.0  # a connection outlasts its last request; longer than between two polls
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +86,16 @@ class Load:
     """Everything that was asked."""
 
     def __init__(self, port: int, kept_seconds: float) -> None:
-        self._kept_seconds = kept_seconds
+        self._port, self._kept_seconds = port, kept_seconds
         self.calls: dict[str, Measured] = {}
         # What happened to people, in seconds since the start.
         self.events: dict[str, array[float]] = {}
         self.began = time.perf_counter()
-        self._base = f"http://127.0.0.1:{port}/api/v1"
-        self._http: aiohttp.ClientSession | None = None
+        self._spare: list[Line] = []
 
-    async def __aenter__(self) -> "Load":
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS_MAX, keepalive_timeout=self._kept_seconds
-            ),
-            timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._http is not None:
-            await self._http.close()
+    def line(self) -> Line:
+        """Return a connection for somebody's own use."""
+        return Line(self._port, self._kept_seconds)
 
     @property
     def now(self) -> float:
@@ -136,35 +123,25 @@ class Load:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
-        line: str | None = None,
+        line: Line | None = None,
     ) -> Reply:
-        """Make one request of the operation `name`, over the `line` of whoever asks.
+        """Make one request of the operation `name`, over the `line` of whoever asks, or over one for everybody.
 
         A refusal of the moment is waited out by others.
         """
-        assert self._http is not None
-        sent = dict(headers or {})
-        if body is not None:
-            sent["Content-Type"] = "application/json"
-        method = BY_NAME[name].method
+        used = line or (self._spare.pop() if self._spare else self.line())
+        data = None if body is None else json.dumps(body).encode()
+        request = compose(BY_NAME[name].method.upper(), f"/api/v1{path}", headers or {}, data)
         began = self.now
         try:
-            async with self._http.request(
-                method,
-                self._base + path,
-                headers=sent,
-                data=None if body is None else json.dumps(body),
-                server_hostname=line,  # without TLS: connections are kept apart by it, and no more
-            ) as answer:
-                data = await answer.read()
-                reply = Reply(
-                    answer.status,
-                    json.loads(data) if data[:1] == b"{" else {},
-                    float(answer.headers.get("Retry-After", 0)),
-                )
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            answer = await used.ask(request, PATIENCE_SECONDS)
+            told = json.loads(answer.body) if answer.body[:1] == b"{" else {}
+            reply = Reply(answer.status, told, float(answer.headers.get(b"retry-after", 0)))
+        except OSError:
             reply = Reply(0, {}, 1.0)
         self._measure(name, began, reply)
+        if line is None:
+            self._spare.append(used)
         return reply
 
     def _measure(self, name: str, began: float, reply: Reply) -> None:
@@ -185,7 +162,7 @@ class Load:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
-        line: str | None = None,
+        line: Line | None = None,
         tries: int = 10,
     ) -> Reply:
         """Like `ask`, and again when the service is busy or was not heard, after as long as it said."""

@@ -81,7 +81,7 @@ class Person:
         self.load, self.hall, self.habits = load, hall, habits
         self.rng = random.Random(f"{seed}")
         self.session = customer.bearer
-        self.line = customer.email
+        self.line = load.line()
         self.quantity = self.rng.choice(habits.party)
         self.tokens: dict[str, str] = {}
 

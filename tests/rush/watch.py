@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import psycopg
+
+from tests.rush.lines import Line, compose
+from tests.rush.load import PATIENCE_SECONDS
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STATES = """
@@ -95,7 +97,7 @@ class Watch:
         self.cpu_total: dict[str, float] = {}
         self._url = url
         self._sale = sale
-        self._metrics = f"http://127.0.0.1:{port}/metrics"
+        self._metrics = Line(port, METRICS_EVERY_SECONDS * 2)
         self._processes = processes
 
     async def look(self) -> None:
@@ -128,15 +130,14 @@ class Watch:
 
     async def _look_at_retries(self) -> None:
         began = time.perf_counter()
-        async with aiohttp.ClientSession() as http:
-            while True:
-                async with http.get(self._metrics) as answer:
-                    found = _RETRIES.findall(await answer.text())
-                sums = dict.fromkeys(("40001", "40P01"), 0.0)
-                for state, value in found:
-                    sums[state] = sums.get(state, 0.0) + float(value)
-                self.retries.add(time.perf_counter() - began, sums)
-                await asyncio.sleep(METRICS_EVERY_SECONDS)
+        request = compose("GET", "/metrics", {})
+        while True:
+            answer = await self._metrics.ask(request, PATIENCE_SECONDS)
+            sums = dict.fromkeys(("40001", "40P01"), 0.0)
+            for state, value in _RETRIES.findall(answer.body.decode()):
+                sums[state] = sums.get(state, 0.0) + float(value)
+            self.retries.add(time.perf_counter() - began, sums)
+            await asyncio.sleep(METRICS_EVERY_SECONDS)
 
     def sold_out_after(self, seats: int) -> float:
         """Return after how many seconds all seats were sold; infinity: they were not."""
