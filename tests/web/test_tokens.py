@@ -112,16 +112,31 @@ def test_both_kinds_carry_everything(tokens: Tokens, kind: Kind) -> None:
     assert payload["iat"] == NOON.timestamp()
 
 
-def test_they_say_where_somebody_stands(tokens: Tokens) -> None:
-    text, expires = tokens.issue_waiting(STAY, 5)
-    claims = tokens.read("waiting", text)
-    assert claims == Claims(STAY.entry_id, 7, STAY.account_id, 42, 5, NOON.timestamp(), expires)
-    assert expires == NOON.timestamp() + WAITING_LIFETIME_SECONDS
-    access = tokens.read("access", tokens.issue_access(STAY))
+@pytest.mark.parametrize("where", ["where they were issued", "elsewhere"])
+def test_they_say_where_somebody_stands(tokens: Tokens, clock: Noon, where: str) -> None:
+    reader = Tokens(clock, SECRET, None) if where == "elsewhere" else tokens
+    text, expires = tokens.issue_waiting(STAY, 5, "a mark")
+    claims = reader.read("waiting", text)
+    issued_at = NOON.timestamp()
+    assert claims == Claims(STAY.entry_id, 7, STAY.account_id, 42, 5, issued_at, expires, "a mark")
+    assert expires == issued_at + WAITING_LIFETIME_SECONDS
+    access = reader.read("access", tokens.issue_access(STAY))
     assert (access.number, access.ahead) == (None, None)
     assert access.expires_at == (NOON + timedelta(seconds=600)).timestamp()
     assert access.admitted.entry_id == STAY.entry_id
     assert (access.admitted.performance_id, access.admitted.account_id) == (7, STAY.account_id)
+
+
+@both_kinds
+def test_where_one_was_issued_nothing_is_verified(
+    tokens: Tokens, clock: Noon, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = issue(tokens, kind)
+    verified = Tokens(clock, SECRET, None).read(kind, text)
+    monkeypatch.setattr(jwt, "decode_complete", None)
+    assert tokens.read(kind, text) == verified
+    clock.at += timedelta(hours=3)
+    assert refusal(tokens, kind, text) == "token_expired"
 
 
 def test_no_two_are_the_same(tokens: Tokens) -> None:

@@ -7,8 +7,9 @@ Promises:
 2. Times are compared with the database's clock, not with this machine's.
 3. A bad token is refused with a reason before any database work, in microseconds.
 4. A token says where somebody stands. Whether the stay still counts, its row says.
-5. What was found true of a token is remembered by its digest, in bounds, until it expires: those who wait
-   show the same one again and again. Forgetting costs time and nothing else.
+5. What a token says is remembered by its digest, in bounds, until it expires, from when it was issued or first
+   read: it comes back to the process that its connection leads to, again and again. Forgetting costs time
+   and nothing else.
 """
 
 import hashlib
@@ -103,7 +104,7 @@ class Tokens:
             raise Rejected(401, "token_missing", token=kind)
         if len(text) > LENGTH_MAX or not text.isascii() or text.count(".") != 2:
             raise Rejected(401, "token_malformed", token=kind)
-        digest = hashlib.sha256(f"{kind} {text}".encode()).digest()
+        digest = _digest(kind, text)
         claims = self._known.get(digest) or self._known_before.get(digest)
         if claims is None:
             try:
@@ -152,7 +153,13 @@ class Tokens:
             "prf": stay.performance_id,
         } | more
         headers = {"kid": self._kid, "typ": f"{kind}+jwt"}
-        return jwt.encode(payload, self._keys[self._kid], ALGORITHM, headers=headers)
+        text = jwt.encode(payload, self._keys[self._kid], ALGORITHM, headers=headers)
+        self._remember(_digest(kind, text), _claims(payload))
+        return text
+
+
+def _digest(kind: Kind, text: str) -> bytes:
+    return hashlib.sha256(f"{kind} {text}".encode()).digest()
 
 
 def _fault(text: str) -> str:
