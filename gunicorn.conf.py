@@ -53,10 +53,10 @@ graceful_timeout = 30
 if os.access("/dev/shm", os.W_OK):
     worker_tmp_dir = "/dev/shm"
 
-# Longer than the pauses between two polls of the waiting room (at most 36 s), so that each is not a new
+# Longer than the pauses between two polls of the waiting room (at most 72 s), so that each is not a new
 # connection; idle ones cost a file descriptor but no thread. Near the limit gunicorn keeps no more of
 # them, so the limit is what the machine has.
-keepalive = 40
+keepalive = 75
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _files = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
 if _soft < _files:

@@ -101,7 +101,7 @@ def test_those_who_do_not_hang_up_keep_nobody_waiting(web: Web) -> None:
 
 
 def test_who_asked_once_is_waited_for_longer_than_who_never_did(web: Web) -> None:
-    """A poll comes up to 36 s after the one before."""
+    """A poll comes up to 72 s after the one before."""
     with line_to(web) as kept, line_to(web) as silent, line_to(web) as other:
         assert [health(line) for line in (other, kept)] == [200, 200]
         assert silent.recv(1) == b""  # hung up on within the time-out of this line

@@ -125,7 +125,7 @@ def test_what_a_crowd_makes_a_process_read_is_what_one_of_them_does(
 
 
 def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:
-    """Soon near the front while people come in; a quarter of a minute when nobody has for a minute."""
+    """Soon near the front while people come in; half a minute when nobody has for a minute."""
     api = Api(app)
     moves, stands = make_sale(api.db, capacity=2), make_sale(api.db, capacity=0, opens_in=-120.0)
     pauses = {}
@@ -138,3 +138,23 @@ def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:
         pauses[sale] = place["poll_after_ms"]
     assert pauses[moves] < 5_000
     assert 0.8 * queue.POLL_STANDING_MS <= pauses[stands] <= 1.2 * queue.POLL_STANDING_MS
+
+
+@pytest.mark.parametrize(
+    ("ahead", "estimate", "stands", "seconds"),
+    [
+        (0, None, False, 1),
+        (500, None, False, 6),
+        (20_000, None, False, 60),
+        (20_000, (4_000, 6_000), False, 60),
+        (100, (80, 130), False, 10),  # it goes slowly: an eighth of what is left
+        (3_000, (8, 13), False, 8),  # it goes fast: not 31 s, when the turn is over
+        (50, (0, 1), False, 1),
+        (0, None, True, 30),
+        (9_000, None, True, 60),
+    ],
+)
+def test_when_to_ask_next(
+    ahead: int, estimate: tuple[int, int] | None, stands: bool, seconds: int
+) -> None:
+    assert queue.pause_ms(ahead, estimate, stands=stands) == seconds * 1000

@@ -29,8 +29,8 @@ from webapp.web.tokens import Claims
 POLL_FIRST_MS = 1_000
 POLL_UNNUMBERED_MS = 2_000
 POLL_ADMITTED_MS = 15_000
-POLL_MAX_MS = 30_000
-POLL_STANDING_MS = 15_000  # while nobody is admitted at all
+POLL_MAX_MS = 60_000
+POLL_STANDING_MS = 30_000  # while nobody is admitted at all
 POLL_PER_PERSON_AHEAD_MS = 10
 POLLS_PER_ESTIMATE = 8  # where it goes slowly, asking more often shows nothing new
 RENEW_BEFORE_SECONDS = 3_600
@@ -197,14 +197,23 @@ def _waiting(
 ) -> dict[str, Any]:
     goes_on = sale.rules.paused_at is None and sale.rules.sales_open_at <= now
     estimate = room.estimate(ahead) if goes_on else None
-    wait = POLL_FIRST_MS + ahead * POLL_PER_PERSON_AHEAD_MS
     open_for = (now - sale.rules.sales_open_at).total_seconds()
-    if room.stands and open_for > STALLED_SECONDS:
+    stands = room.stands and open_for > STALLED_SECONDS
+    wait = _jitter(pause_ms(ahead, estimate, stands=stands))
+    return _object("waiting", number, ahead, estimate, wait, token, expires)
+
+
+def pause_ms(ahead: int, estimate: tuple[int, int] | None, *, stands: bool) -> float:
+    """Return when to ask next with so many ahead, in milliseconds: seldom far behind and where it goes slowly,
+    and where it goes fast no later than one's turn may come. `stands`: nobody is admitted at all.
+    """
+    wait = float(POLL_FIRST_MS + ahead * POLL_PER_PERSON_AHEAD_MS)
+    if stands:
         wait = max(wait, POLL_STANDING_MS)
     if estimate is not None:
-        wait = max(wait, estimate[0] * 1000 // POLLS_PER_ESTIMATE)
-    wait = _jitter(min(wait, POLL_MAX_MS))
-    return _object("waiting", number, ahead, estimate, wait, token, expires)
+        soonest = estimate[0] * 1000
+        wait = min(max(wait, soonest / POLLS_PER_ESTIMATE), max(POLL_FIRST_MS, soonest))
+    return min(wait, POLL_MAX_MS)
 
 
 def _jitter(milliseconds: float) -> int:
