@@ -1,6 +1,6 @@
 """A rush into a real running server, seen from outside: `make queue-demo`.
 
-    python -m tests.queue_demo [--arrivals 20000] [--capacity 300] [--rate 6000] [--out FILE]
+    python -m tests.queue_demo [--arrivals 20000] [--capacity 1000] [--rate 6000] [--out FILE]
 
 People come before and after the opening of a sale, wait as they are told, and when it is their turn pay,
 leave, do nothing or never come. One line a second says how it goes; at the end stands a summary, which is
@@ -353,7 +353,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--arrivals", type=int, default=20_000)
-    parser.add_argument("--capacity", type=int, default=300)
+    parser.add_argument("--capacity", type=int, default=1_000)
     parser.add_argument("--rate", type=int, default=6_000, help="per minute")
     parser.add_argument("--out", type=Path, default=Path("var/queue-demo.html"))
     chosen = parser.parse_args()
