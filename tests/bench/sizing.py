@@ -22,7 +22,7 @@ from tests.bench.__main__ import (
     prepare_holds,
     prepare_payments,
 )
-from tests.bench.waiting import fill, joiners, pollers, usher, warm
+from tests.bench.waiting import fill, joiners, let_one_in, pollers, usher, warm
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
 from tests.rush.watch import cpu_seconds, family
@@ -93,6 +93,7 @@ def measure(server: Postgres, chosen: argparse.Namespace) -> list[str]:
         costs = Costs(workers, server.pid)
         client.run(port, holds[:WARM_UP], chosen.connections)
         for turn in range(chosen.rounds):
+            let_one_in(url)
             part = slice(turn * count, (turn + 1) * count)
             warm(port, polls, chosen.connections)
             costs.run("poll", port, polls, chosen.connections)
