@@ -235,6 +235,7 @@ class Sale:
         stays = db.transact(waiting_room.join_together, arrivals)
         db.lookup(waiting_room.get_stays, list(stays))
         usher.run(db, self._fence("usher"))
+        db.lookup(outlook.get_numbered_lately, self.id)
         whose = {stay.entry_id: stay.account_id for stay in stays.values()}
         db.transact(staying.see_together, whose, 0.0)
         passes = [Pass(entry_id, self.id, account_id) for entry_id, account_id in whose.items()]

@@ -15,6 +15,7 @@ from tests.web.contract import Api
 from tests.web.visitors import Visitor, let_time_pass, ush, visitor
 from tests.web.watching import Watch
 from webapp.db import Database, Tx
+from webapp.domain import waiting_room
 from webapp.web import queue
 
 CROWD, ROUNDS = 12, 20
@@ -122,6 +123,37 @@ def test_what_a_crowd_makes_a_process_read_is_what_one_of_them_does(
         read.append(Counter(watch.statements))
     assert read[0] == read[1]
     assert read[0]
+
+
+def test_the_first_question_of_a_crowd_is_one_statement(app: Flask) -> None:
+    """Everybody hears the number that his row has, and no row is looked up for it."""
+    api = Api(app)
+    sale = make_sale(api.db, capacity=0)
+    people = [visitor(Api(app), sale).join() for _ in range(CROWD)]
+    tokens = [person.waiting for person in people]
+    ush(api)
+    let_time_pass(api)
+    together(people[:1])  # so that sale and room are known
+    let_again(api)
+    for person, token in zip(people, tokens, strict=True):
+        person.waiting = token
+    with Watch(api.db) as watch:
+        assert together(people) == {200: CROWD}
+    assert watch.idle, watch.statements
+    for number, person in enumerate(people, 1):
+        assert api.house.tokens.read("waiting", person.waiting).number == number
+    stays = [api.db.read(waiting_room.find_stay, sale, person.who.id) for person in people]
+    assert [stay and stay.number for stay in stays] == list(range(1, CROWD + 1))
+
+
+def test_who_left_is_not_taken_for_a_newcomer(app: Flask) -> None:
+    api = Api(app)
+    sale = make_sale(api.db, capacity=0)
+    gone, stays = (visitor(Api(app), sale).join() for _ in range(2))
+    ush(api)
+    gone.api.ok("leave_queue", gone.who, path=gone.path)
+    let_time_pass(api)
+    assert together([gone, stays]) == {410: 1, 200: 1}
 
 
 def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:

@@ -10,21 +10,27 @@ Promises:
 """
 
 import math
+import uuid
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
 
 from webapp.db import Tx, seconds
 from webapp.domain import admission, catalogue, pace, rooms
 from webapp.domain.catalogue import Rules
-from webapp.domain.model import JobLease, Lottery, QueueEntry, RoomProgress
+from webapp.domain.model import JobLease, Lottery, QueueEntry, RoomProgress, table_of
+from webapp.statements import Prepared
+
+_ENTRY = table_of(QueueEntry)
 
 STEADY_SECONDS = 300
 MARGIN = 1.25  # people leave, do not come, and buy slower or faster than those before them
 KNOWN_FROM = 5  # of fewer admissions the pace cannot be told
 STALLED_SECONDS = 60.0
+NUMBERED_LATELY_SECONDS = 10.0  # since joining; who asks later looks at their row
+NUMBERED_LATELY_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,33 @@ def look(tx: Tx, performance_id: int) -> Room:
         arrival_seconds=settings.arrival_seconds,
         awaits_beacon=_awaits_beacon(tx, performance_id),
     )
+
+
+def get_numbered_lately(tx: Tx, performance_id: int) -> dict[uuid.UUID, int]:
+    """Return the numbers of those who joined a moment ago and still wait, by their entries.
+
+    It is what everybody asks for first. Two polls of three looked up a row for it while a crowd arrived (measured).
+    """
+    rows = tx.fetch(
+        _NUMBERED_LATELY,
+        performance_id=performance_id,
+        since=tx.now - seconds(NUMBERED_LATELY_SECONDS),
+    )
+    return dict(rows)
+
+
+_NUMBERED_LATELY = Prepared(
+    select(_ENTRY.c.id, _ENTRY.c.number).where(
+        _ENTRY.c.performance_id == bindparam("performance_id"),
+        _ENTRY.c.number
+        > select(RoomProgress.last_number - NUMBERED_LATELY_MAX)
+        .where(RoomProgress.performance_id == bindparam("performance_id"))
+        .scalar_subquery(),
+        _ENTRY.c.joined_at > bindparam("since"),
+        _ENTRY.c.admitted_at.is_(None),
+        _ENTRY.c.ended_at.is_(None),
+    )
+)
 
 
 def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...]]:

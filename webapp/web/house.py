@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import random
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -130,6 +131,9 @@ class House:
         )
         self.rooms: Snapshots[int, Room] = Snapshots(
             "room", lambda key: db.read(outlook.look, key), STALE_MAX_SECONDS
+        )
+        self.numbers: Snapshots[int, dict[uuid.UUID, int]] = Snapshots(
+            "numbers", lambda key: db.lookup(outlook.get_numbered_lately, key), STALE_MAX_SECONDS
         )
         # Whose a session is, for polls that show one beside their waiting token. Leaving it out would
         # do as well, so an old answer opens nothing, and polling stays without a query.

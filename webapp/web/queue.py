@@ -3,8 +3,9 @@
 Promises:
 
 1. In the steady state an answer costs no query: the token says the number, a snapshot of the room says who
-   is before it. Before the sale opens nobody has a number, and nobody is asked for one. After it, an entry
-   without a number, or past the front, costs one keyed read.
+   is before it, and another one which numbers were given a moment ago. Before the sale opens nobody has a
+   number, and nobody is asked for one. After it, an entry whose number is not known, or past the front,
+   costs one keyed read.
 2. `ahead` is the lowest ever shown: the token carries it from process to process.
 3. Whoever hears that it is their turn has arrived; asking again now and then shows that they are there.
 """
@@ -12,7 +13,7 @@ Promises:
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,9 +128,9 @@ def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
     """Say where the bearer of a waiting token stands; raise TurnOver, SoldOut, SaleClosed."""
     sale = house.sales.get(claims.performance_id)
     if claims.number is None and sale.rules.sales_open_at <= house.db.clock.now():
-        place = None
-    else:
-        place = look(house, claims, token, sale, house.rooms.get(claims.performance_id))
+        number = house.numbers.get(claims.performance_id).get(claims.entry_id)
+        claims = replace(claims, number=number)
+    place = look(house, claims, token, sale, house.rooms.get(claims.performance_id))
     if place is None:
         stay = _get_stay(house, claims)
         if stay.admitted_at is None:
