@@ -30,7 +30,7 @@ KEPT_SECONDS = 74.0  # a connection outlasts its last request; longer than betwe
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: status 0 and no body when there was none."""
+    """An answer; status 0 when there was none, and then the code says why."""
 
     status: int
     body: dict[str, Any]
@@ -53,7 +53,7 @@ class Measured:
 
     began: "array[float]" = field(default_factory=lambda: array("d"))  # seconds since the run began
     milliseconds: "array[float]" = field(default_factory=lambda: array("d"))
-    outcomes: Counter[str] = field(default_factory=Counter)  # "201", "409 seats_taken", "lost"
+    outcomes: Counter[str] = field(default_factory=Counter)  # "201", "409 seats_taken", "lost …"
     failed: int = 0
     undeclared: int = 0
     lost: int = 0
@@ -137,8 +137,8 @@ class Load:
             answer = await used.ask(request, PATIENCE_SECONDS)
             told = json.loads(answer.body) if answer.body[:1] == b"{" else {}
             reply = Reply(answer.status, told, float(answer.headers.get(b"retry-after", 0)))
-        except OSError:
-            reply = Reply(0, {}, 1.0)
+        except OSError as error:
+            reply = Reply(0, {"code": f"{type(error).__name__} {error}".strip()}, 1.0)
         self._measure(name, began, reply)
         if line is None:
             self._spare.append(used)
@@ -148,8 +148,8 @@ class Load:
         measured = self.calls.setdefault(name, Measured())
         measured.began.append(began)
         measured.milliseconds.append((self.now - began) * 1000)
-        code = "" if reply.ok else reply.code
-        measured.outcomes[f"{reply.status} {code}".strip() if reply.status else "lost"] += 1
+        code = "" if reply.ok else reply.body.get("code", "")
+        measured.outcomes[f"{reply.status or 'lost'} {code}".strip()] += 1
         undeclared = bool(reply.status) and (reply.status, code) not in DECLARED[name]
         measured.undeclared += undeclared
         measured.lost += reply.status == 0
