@@ -18,7 +18,7 @@ def run(db: Database, fence: int) -> int:
     """Make one round of all rooms; return how many were admitted. Raises LeaseLost."""
     wanted = db.read(pace.judge)
     if wanted is not None and db.transact(_fenced, fence, pace.adjust):
-        log.warning("admission at %s %% of the rate: %s", wanted.percent, wanted.reason or "well")
+        log.warning("admission at %s %%: %s", wanted.percent, wanted.reason or "well")
     return sum(_tend(db, fence, rules) for rules in db.read(catalogue.list_rules))
 
 

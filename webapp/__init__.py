@@ -78,7 +78,7 @@ def create_app(config: Config) -> Flask:
     house = app.extensions["jari"] = House(config, db)
     security.install(app)  # first, so that whatever is refused later has its id and its headers
     assets.install(app)
-    health.install(app, house.health)
+    health.install(app, house.health, house.lateness)
     csrf = CSRFProtect(app)
     app.json = shapes.Json(app)
     languages.install(app)

@@ -244,8 +244,8 @@ def test_the_houses_pace_is_a_share_of_the_rate(db: Database, clock: AdvancingCl
     process = uuid.uuid4()
     db.transact(pace.report, process, pace.Health(100, 10, 0, 50))
     fence = lead(db)
-    assert usher.run(db, fence) == 10
-    assert db.read(pace.get).percent == 50
+    assert usher.run(db, fence) == 16
+    assert db.read(pace.get).percent == 80
     clock.advance(61)
     db.transact(pace.report, process, pace.Health(100, 60, 0, 50))
     assert usher.run(db, fence) == 0

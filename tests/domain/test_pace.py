@@ -19,14 +19,14 @@ WELL = Health(100, 0, 0, 50)
     [
         ([], (100, None)),
         ([WELL], (100, None)),
-        ([Health(100, 6, 0, 50)], (50, "errors")),
+        ([Health(100, 6, 0, 50)], (80, "errors")),
         ([Health(100, 26, 0, 50)], (0, "errors")),
-        ([Health(100, 0, 0, 1_501)], (50, "slow")),
+        ([Health(100, 0, 0, 1_501)], (80, "slow")),
         ([Health(100, 0, 0, 4_001)], (0, "slow")),
-        ([Health(100, 0, 51, 50)], (50, "pool_full")),
+        ([Health(100, 0, 51, 50)], (80, "pool_full")),
         ([Health(100, 0, 96, 50)], (0, "pool_full")),
         ([Health(9, 9, 9, 9_000)], (100, None)),  # too few to tell
-        ([WELL, Health(100, 0, 0, 2_000)], (50, "slow")),  # one process is enough
+        ([WELL, Health(100, 0, 0, 2_000)], (80, "slow")),  # one process is enough
         ([Health(900, 0, 0, 50), Health(100, 40, 0, 50)], (100, None)),  # 4 % of all
         ([Health(100, 6, 0, 5_000)], (0, "slow")),  # the worst sign decides
     ],
@@ -35,7 +35,7 @@ def test_trouble_is_told_by_bounds(told: list[Health], expected: tuple[int, str 
     assert pace.next_pace(100, told) == expected
 
 
-def test_it_halves_until_it_stops_and_comes_back_in_steps() -> None:
+def test_it_slows_until_it_stops_and_comes_back_in_steps() -> None:
     percent, down = 100, []
     while percent:
         percent, _ = pace.next_pace(percent, [Health(100, 10, 0, 50)])
@@ -44,7 +44,7 @@ def test_it_halves_until_it_stops_and_comes_back_in_steps() -> None:
     while percent < 100:
         percent, why = pace.next_pace(percent, [WELL])
         up.append((percent, why))
-    assert down == [50, 25, 12, 0]
+    assert down == [80, 64, 51, 40, 32, 25, 20, 16, 12, 0]
     assert up == [*((step, "recovering") for step in range(10, 100, 10)), (100, None)]
 
 

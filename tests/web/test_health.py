@@ -5,7 +5,7 @@ import uuid
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from jobs import usher
 from tests.builders import make_accounts, make_sale
@@ -14,7 +14,7 @@ from tests.web.contract import Api
 from tests.web.visitors import visitor
 from webapp.db import Busy, Database, new_id
 from webapp.domain import leases, pace, waiting_room
-from webapp.domain.model import ProcessHealth
+from webapp.domain.model import Pace, ProcessHealth
 from webapp.domain.pace import Health
 from webapp.domain.waiting_room import Arrival
 from webapp.web import actions
@@ -99,6 +99,34 @@ def test_admission_stops_while_booking_fails_and_comes_back_slowly(
         clock.advance(11)
         admitted.append(usher.run(db, fence))
     assert admitted == [0, 10, 10, 10, 10]
+
+
+@pytest.mark.parametrize(("percent", "admitted"), [(100, 10), (80, 8), (1, 1), (0, 0)])
+def test_a_slower_pace_lets_fewer_inside(db: Database, percent: int, admitted: int) -> None:
+    """However high the rate is: it is those inside who make it slow."""
+    sale = make_sale(db, capacity=10, rate_per_minute=100_000)
+    for person in make_accounts(db, 20):
+        db.transact(waiting_room.join, Arrival(new_id(), sale, person.id))
+    reason = None if percent == 100 else "slow"
+    db.transact(
+        lambda tx: tx.execute(
+            update(Pace).values(percent=percent, reason=reason, changed_at=tx.now)
+        )
+    )
+    fence = db.transact(leases.acquire, "usher")
+    assert fence is not None
+    assert [usher.run(db, fence) for _ in range(2)] == [admitted, 0]
+
+
+def test_latency_is_what_the_customer_waits_for(api: Api) -> None:
+    """With the wait for a thread: under too much load that is nearly all of it."""
+    someone = visitor(api).join()
+    api.house.lateness.seconds = 2.0
+    try:
+        someone.choose("ST-A-1")
+    finally:
+        api.house.lateness.seconds = 0.0
+    assert 2_000 <= api.house.health.take().p95_milliseconds < 4_000
 
 
 # -- what the operator's machines are told ------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_the_page_says_why_nobody_moves(
     db.transact(pace.report, new_id(), pace.Health(100, 90, 0, 1))
     db.transact(pace.adjust)
     assert (
-        f"Admission runs at 0 % of the rate: {phrases.PACE['errors']}"
+        f"Admission runs at 0 % of rate and capacity: {phrases.PACE['errors']}"
         in surfer.get(here(sale)).words
     )
 

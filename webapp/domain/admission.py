@@ -5,10 +5,10 @@ Promises:
 1. Numbers are contiguous, follow arrival (or the lottery), never change, and are handed out in batches
    by the usher alone.
 2. At most `capacity` people are active (admitted, not ended, access not expired; counted, never stored)
-   and at most `rate_per_minute`, times the house's pace, have `admitted_at` within any 60 seconds. The
+   and at most `rate_per_minute` have `admitted_at` within any 60 seconds, both times the house's pace. The
    usher's transaction holds the lease row, so nobody else admits meanwhile, and others can only make
    places free. It reads the rules it keeps in the same transaction. Guests count as active, and not
-   against the rate.
+   against rate and pace.
 3. Nobody inside is sent away by a lower limit. A turn ends by the clock, by its owner, when the organiser
    revokes it, when nobody comes to take it (`no_show`), or when nothing is done with it (`idle`).
 4. Who may have a live hold is never idle: a hold is a payment that may be under way.
@@ -16,6 +16,7 @@ Promises:
 Every function here runs in a transaction that has confirmed the usher's lease (`jobs.usher`).
 """
 
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,17 +149,18 @@ def admit(tx: Tx, performance_id: int) -> int:
     if rules.status(tx.now, sold_out=False) != "open":
         return 0
     if rules.capacity is None:
-        free = ADMITTED_PER_ROUND
+        guests = _admit_guests(tx, rules, ADMITTED_PER_ROUND)
+        places = ADMITTED_PER_ROUND - guests
     else:
-        free = rules.capacity - count_active(tx, performance_id)
-    if free <= 0:
-        return 0
-    guests = _admit_guests(tx, rules, free)
-    if rules.capacity is None:
-        places = free - guests
-    else:
-        rate = rules.rate_per_minute * pace.get(tx).percent // 100
-        places = min(free - guests, rate - count_admitted_lately(tx, performance_id))
+        active = count_active(tx, performance_id)
+        if active >= rules.capacity:
+            return 0
+        guests = _admit_guests(tx, rules, rules.capacity - active)
+        percent = pace.get(tx).percent
+        places = min(
+            math.ceil(rules.capacity * percent / 100) - active - guests,
+            rules.rate_per_minute * percent // 100 - count_admitted_lately(tx, performance_id),
+        )
     if places <= 0:
         return guests
     first = (

@@ -3,8 +3,8 @@
 Promises:
 
 1. Each web process reports in a row of its own; nobody waits for anybody to report.
-2. Trouble lowers the pace at once: halved while it is bad, nothing while it is very bad. It comes back
-   slowly, a step at a time, and only while nothing is wrong.
+2. Trouble lowers the pace at once: by a fifth again and again while it is bad, to nothing while it is very
+   bad. It comes back slowly, a step at a time, and only while nothing is wrong.
 3. Every change is in the journal with its reason; the reason is one of REASONS.
 4. A house that nobody buys in says nothing and counts as well: an empty queue must not stop admission.
 """
@@ -29,6 +29,9 @@ ADJUST_SECONDS = 5.0  # between two changes, so that the last one can show
 REQUESTS_MIN = 10  # of fewer, one failure says too little
 STEP_PERCENT = 10  # back from a stop to the full rate in 50 s
 LOWEST_PERCENT = 10
+# Who is inside stays for a while, so a lower pace shows late: halved each time, it was at nothing before the
+# first step had shown.
+SLOWED = 0.8
 THE_HOUSE = 1  # the one row: every process sells for every performance
 
 # Beyond the first of two it slows, beyond the second it stops.
@@ -51,7 +54,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The share of every room's rate that is used, in percent, and why not all of it."""
+    """The share of every room's rate and capacity that is used, in percent, and why not all of it."""
 
     percent: int
     reason: str | None
@@ -104,8 +107,8 @@ def next_pace(percent: int, reports: Sequence[Health]) -> tuple[int, str | None]
                 return 0, reason
         for reason, sign, (slow, _) in signs:
             if sign > slow:
-                halved = percent // 2
-                return (halved if halved >= LOWEST_PERCENT else 0), reason
+                slowed = int(percent * SLOWED)
+                return (slowed if slowed >= LOWEST_PERCENT else 0), reason
     percent = min(100, percent + STEP_PERCENT)
     return percent, None if percent == 100 else "recovering"
 

@@ -2,9 +2,10 @@
 
 Promises:
 
-1. Counting costs a request nothing that it would notice; reporting is done beside the requests, by a thread
+1. Latency is what the customer waits for, with the time in which the request waited for a thread.
+2. Counting costs a request nothing that it would notice; reporting is done beside the requests, by a thread
    that only a real server starts (`gunicorn.conf.py`). The same thread tells what had to be run again.
-2. A report that cannot be stored is dropped: a house whose database is away admits nobody anyway.
+3. A report that cannot be stored is dropped: a house whose database is away admits nobody anyway.
 """
 
 import logging
@@ -20,6 +21,7 @@ from webapp.db import Busy, Database, OutcomeUnknown
 from webapp.domain import pace
 from webapp.domain.pace import Health
 from webapp.metrics import RetryTeller
+from webapp.web.lateness import Lateness
 
 log = logging.getLogger("jari.health")
 
@@ -81,11 +83,12 @@ class Meter:
             log.warning("health was not reported: %s", type(error).__name__)
 
 
-def install(app: Flask, meter: Meter) -> None:
+def install(app: Flask, meter: Meter, lateness: Lateness) -> None:
     """Count every request of the booking path."""
 
     @app.after_request
     def _count(response: Response) -> Response:
         if request.endpoint in BOOKING:
-            meter.note(time.perf_counter() - g.started, response.status_code >= 500)
+            seconds = lateness.seconds + time.perf_counter() - g.started
+            meter.note(seconds, response.status_code >= 500)
         return response

@@ -106,7 +106,9 @@ class Figures(Collector):
             for room in rooms:
                 family.add_metric([str(room.performance_id)], getattr(room, name))
             yield family
-        yield GaugeMetricFamily("jari_pace_percent", "The share of the rates in use.", percent)
+        yield GaugeMetricFamily(
+            "jari_pace_percent", "The share of rates and capacities in use.", percent
+        )
         text = "In how many seconds a job's lease runs out; below 0 it is free, as it is when there is nothing to do."
         family = GaugeMetricFamily("jari_job_lease_seconds", text, labels=["job"])
         for job, left in leases.items():
