@@ -38,6 +38,9 @@ GONE = ("seats_taken", "not_enough_seats")
 GLANCES = 64
 
 
+THINK_MAX = 5.0  # times the mean: people see how long their hold still lasts
+
+
 class Hall:
     """A performance as a client knows it: seats by name, each row's after each other."""
 
@@ -88,11 +91,14 @@ class Person:
     async def come(self) -> None:
         """Do everything once, and note how it ended."""
         self.load.note("arrived")
-        end = await self._sale(self.habits.pay_share)
-        if end == "abandoned" and self.habits.returns_after is not None:
-            self.load.note("let go")
-            await asyncio.sleep(self.habits.returns_after)
-            end = await self._sale(1.0)
+        try:
+            end = await self._sale(self.habits.pay_share)
+            if end == "abandoned" and self.habits.returns_after is not None:
+                self.load.note("let go")
+                await asyncio.sleep(self.habits.returns_after)
+                end = await self._sale(1.0)
+        finally:
+            self.line.hang_up()  # who closes the page; a process may have 20,000 files open or so
         self.load.note(end)
 
     async def _sale(self, pay_share: float) -> str:
@@ -106,7 +112,8 @@ class Person:
         if held is None:
             return "no_seats"
         self.load.note("held")
-        await asyncio.sleep(self.rng.expovariate(1 / self.habits.think_seconds))
+        think = self.habits.think_seconds
+        await asyncio.sleep(min(self.rng.expovariate(1 / think), THINK_MAX * think))
         if self.rng.random() >= pay_share:
             return "abandoned"
         return await self._pay(held)

@@ -121,10 +121,10 @@ SCENARIOS = {
             reads=("get_performance", "list_seats"),
             stays_seconds=60.0,
             pay_share=0.9,
-            returns_after=31.0,
+            returns_after=21.0,
         ),
-        capacity=1_500,
-        hold_seconds=30,
+        capacity=1_100,
+        hold_seconds=20,
         thresholds=SOUND
         | {
             "http_req_failed": ["rate<0.001", "rate==0"],

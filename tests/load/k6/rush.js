@@ -127,8 +127,9 @@ function pick(items) {
   return items[Math.floor(Math.random() * items.length)];
 }
 
+// At most five times the mean: people see how long their hold still lasts.
 function thinking(mean) {
-  return -Math.log(1 - Math.random()) * mean;
+  return Math.min(-Math.log(1 - Math.random()), 5) * mean;
 }
 
 // Free seats next to each other in one row, from a random one on; fewer when nothing else is.
