@@ -37,13 +37,17 @@ INSERT INTO queue_entry (id, performance_id, account_id, joined_at, number)
 SELECT gen_random_uuid(), %(sale)s, gen_random_uuid(), now(), n FROM generate_series(1, %(size)s) n
 """
 
-
-# Where nobody was admitted for a minute people are asked back seldom, and the bench would be told 429.
-LET_ONE_IN = "UPDATE queue_entry SET admitted_at = now(), access_expires_at = now() + interval '1 hour' WHERE number = 1"
+LET_ONE_IN = """
+UPDATE queue_entry SET admitted_at = now(), access_expires_at = now() + interval '1 hour'
+WHERE number = 1
+"""
+NUMBER = 3  # of those who poll: the first is inside
 
 
 def let_one_in(url: str) -> None:
-    """Let the first of every room in, again."""
+    """Let the first of every room in, again: where nobody was for a minute, people are asked back seldom, and
+    would be told 429 here.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(LET_ONE_IN)
 
@@ -59,13 +63,13 @@ def fill(url: str, sale: int, size: int) -> None:
         connection.execute("VACUUM ANALYZE queue_entry")
 
 
-def pollers(house: House, sale: int, count: int, number: int = 3) -> list[bytes]:
-    """Prepare polls by different people; those with one number are asked back equally soon. The first is inside."""
+def pollers(house: House, sale: int, count: int) -> list[bytes]:
+    """Prepare polls by different people; those with one number are asked back equally soon."""
     path = f"/api/v1/performances/{sale}/queue"
     made = []
     for _ in range(count):
-        claims = Claims(uuid.uuid4(), sale, uuid.uuid4(), number, number - 2, 0.0, 0.0)
-        token, _ = house.tokens.renew_waiting(claims, number - 2)
+        claims = Claims(uuid.uuid4(), sale, uuid.uuid4(), NUMBER, NUMBER - 2, 0.0, 0.0)
+        token, _ = house.tokens.renew_waiting(claims, NUMBER - 2)
         made.append(client.request("GET", path, {"Waiting-Token": token}))
     return made
 

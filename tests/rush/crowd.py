@@ -171,7 +171,7 @@ async def rush(stage: Stage, seed: str) -> Outcome:
     """Let everybody come; return what happened."""
     processes = {"web": stage.web.pid, "jobs": stage.jobs.pid, "postgres": stage.server.pid}
     watch = Watch(stage.url, stage.sale, stage.web.port, processes)
-    # Those who press on do not pause, and there are more of them than there may be connections.
+    # Those who press on do not pause, and there are more of them than this machine has ports.
     kept_seconds = KEPT_UNDER_PRESSURE if stage.scenario.pressure else KEPT_SECONDS
     load = Load(stage.web.port, kept_seconds)
     crowd = Crowd(stage, load, seed)
@@ -186,6 +186,8 @@ async def rush(stage: Stage, seed: str) -> Outcome:
         await crowd.come()
     outcome.seconds = load.now
     await asyncio.sleep(LAST_LOOK_SECONDS)
+    if watching.done():
+        watching.result()  # it ends by itself only by a mistake, which must not pass for quiet
     await _stop([watching])
     if stage.scenario.compared:
         _compare(outcome, stage.scenario.compared)

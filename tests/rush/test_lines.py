@@ -45,7 +45,10 @@ class House:
                     writer.write(piece)
                     await writer.drain()
                     await asyncio.sleep(0)
-                if b"Connection: close" in said or said == b"":
+                if b"Connection: close" in said:
+                    await reader.read()  # who was told so closes; nobody closes for him
+                    break
+                if said == b"":
                     break
         except asyncio.IncompleteReadError:
             pass
@@ -88,7 +91,7 @@ def test_after_a_pause_or_a_farewell_there_is_a_new_connection() -> None:
     paused = House(lambda _: answer(b"x"))
     assert len(ask(paused, 2, kept=0.05, pause=0.2)) == paused.connections == 2
     leaving = House(lambda _: answer(b"x", "Connection: close"))
-    assert all(isinstance(told, Answer) for told in ask(leaving, 2))
+    assert all(isinstance(told, Answer) for told in ask(leaving, 2, patience=1.0))
     assert leaving.connections == 2
 
 

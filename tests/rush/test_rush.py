@@ -1,8 +1,13 @@
 """The gate notices what a gate must notice, and a small rush goes through the real processes."""
 
+import contextlib
 import json
+import os
 import random
 import re
+import subprocess
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +19,7 @@ from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
+from tests.servers import ROOT, until
 
 
 def answered(*replies: tuple[str, Reply]) -> Load:
@@ -120,6 +126,36 @@ def test_a_small_rush_passes_its_gate(tmp_path: Path) -> None:
     for plot in ("Arrivals, holds and bookings", "waiting and active", "Retries", "CPU", "pay"):
         assert re.search(f"<h3>[^<]*{plot}.*?<polyline points=.[0-9]", page), plot
     assert ">sold out</text>" in page
+
+
+def processes_of(directory: Path) -> set[int]:
+    """Return who has this directory for what is temporary, whoever started them."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"TMPDIR={directory}\0".encode() in file.read_bytes():
+                found.add(int(file.parent.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_rush_that_is_broken_off_leaves_nothing_running() -> None:
+    command = [sys.executable, "-m", "tests.rush", "incident-2", "--scale", "0.05"]
+    with tempfile.TemporaryDirectory() as name:
+        directory, output = Path(name), Path(name) / "output"
+        directory.chmod(0o755)  # PostgreSQL runs as somebody else
+        with output.open("w") as file:
+            rush = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | {"TMPDIR": name}, stdout=file, stderr=file
+            )
+        try:
+            until(lambda: "waiting" in output.read_text(), what="people")
+            assert len(processes_of(directory)) > 5
+            rush.terminate()
+            assert rush.wait(30) != 0
+            until(lambda: not processes_of(directory), what="the end of what it started")
+        finally:
+            rush.kill()
 
 
 @pytest.mark.slow
