@@ -381,15 +381,21 @@ MUTANTS = [
         ROOM,
         (
             "no more inside than the capacity",
-            "min(free - guests, rate - count_admitted_lately(tx, performance_id))",
-            "rate - count_admitted_lately(tx, performance_id)",
+            "math.ceil(rules.capacity * percent / 100) - active - guests,",
+            "ADMITTED_PER_ROUND,",
             "test_admission_is_in_the_order_of_numbers_up_to_capacity",
         ),
         (
             "no more a minute than the rate",
-            "min(free - guests, rate - count_admitted_lately(tx, performance_id))",
-            "free - guests",
+            "rules.rate_per_minute * percent // 100 - count_admitted_lately(tx, performance_id),",
+            "ADMITTED_PER_ROUND,",
             "test_no_more_than_the_rate_within_any_minute",
+        ),
+        (
+            "a slower pace lets fewer inside",
+            "math.ceil(rules.capacity * percent / 100)",
+            "rules.capacity",
+            "tests/web/test_health.py::test_a_slower_pace_lets_fewer_inside",
         ),
         (
             "numbers follow arrival",
@@ -418,6 +424,22 @@ MUTANTS = [
             " - bisect_left(self.gone, number))",
             ")",
             "test_a_room_says_who_is_before_whom",
+        ),
+        (
+            "who left has no number any more",
+            "        _ENTRY.c.ended_at.is_(None),\n",
+            "",
+            "tests/web/test_pollers.py::test_who_left_is_not_taken_for_a_newcomer",
+        ),
+    ),
+    *_of(
+        "webapp/web/health.py",
+        "tests/web/test_health.py",
+        (
+            "latency is what the customer waits for",
+            "lateness.seconds + time.perf_counter()",
+            "time.perf_counter()",
+            "test_latency_is_what_the_customer_waits_for",
         ),
     ),
     *_of(

@@ -88,8 +88,10 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=ROOT / "var" / "rush")
     parser.add_argument("--stage", type=Path, metavar="FILE", help="set up one sale, no more")
     chosen = parser.parse_args()
-    # Both end the main task, wherever it is, and nothing is left running. An exception raised by a handler
-    # could end in a callback of the loop, and the rush would go on.
+    # The loop's runner turns an interrupt into the end of the main task, wherever that is, and nothing is left
+    # running; a shell's background jobs ignore interrupts. (An exception raised by a handler may end in a
+    # callback of the loop, and the rush goes on.)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     for name in chosen.scenario:
         if name not in SCENARIOS:
