@@ -425,12 +425,6 @@ MUTANTS = [
             ")",
             "test_a_room_says_who_is_before_whom",
         ),
-        (
-            "who left has no number any more",
-            "        _ENTRY.c.ended_at.is_(None),\n",
-            "",
-            "tests/web/test_pollers.py::test_who_left_is_not_taken_for_a_newcomer",
-        ),
     ),
     *_of(
         "webapp/web/health.py",

@@ -115,7 +115,7 @@ def look(tx: Tx, performance_id: int) -> Room:
 
 
 def get_numbered_lately(tx: Tx, performance_id: int) -> dict[uuid.UUID, int]:
-    """Return the numbers of those who joined a moment ago and still wait, by their entries.
+    """Return the numbers of those who joined a moment ago, by their entries. Who still waits, the room says.
 
     It is what everybody asks for first. Two polls of three looked up a row for it while a crowd arrived (measured).
     """
@@ -135,8 +135,6 @@ _NUMBERED_LATELY = Prepared(
         .where(RoomProgress.performance_id == bindparam("performance_id"))
         .scalar_subquery(),
         _ENTRY.c.joined_at > bindparam("since"),
-        _ENTRY.c.admitted_at.is_(None),
-        _ENTRY.c.ended_at.is_(None),
     )
 )
 
