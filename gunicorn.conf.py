@@ -27,7 +27,6 @@ import threading
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from gunicorn.workers import gthread
@@ -224,20 +223,6 @@ def when_ready(server):
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
 
-# gunicorn takes one new connection each time it looks around, and looks around seldom when much is going on:
-# of 215,000 requests 174 were lost because the kernel's queue of 4,096 had run over (measured).
-ACCEPTED_AT_ONCE = 16
-
-
-def accept_some(worker, accept, listener):
-    """Take up to ACCEPTED_AT_ONCE connections that wait, not only one."""
-    for _ in range(ACCEPTED_AT_ONCE):
-        before = worker.nr_conns
-        accept(listener)
-        if worker.nr_conns == before or before + 1 >= worker.worker_connections:
-            return
-
-
 # While both kinds wait, one request of so many is a newcomer's. A purchase has four: so those who have begun
 # keep up, and nobody is kept outside by those who poll. (With 8, newcomers to a waiting room waited 5 s.)
 NEWCOMER_EVERY = 4
@@ -313,7 +298,6 @@ def post_worker_init(worker):
     if not worker.keepalived_conns == worker.pending_conns == deque():
         raise RuntimeError("gunicorn has changed: see how gthread keeps connections now")
     worker.keepalived_conns, worker.pending_conns = Connections(), Connections(SILENT_SECONDS)
-    worker.accept = partial(accept_some, worker, worker.accept)
     house = getattr(worker.wsgi, "extensions", {}).get("jari")
     worker.tpool.shutdown()
     worker.tpool = Threads(threads, house.lateness if house else threading.local())
