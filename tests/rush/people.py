@@ -37,7 +37,6 @@ GONE = ("seats_taken", "not_enough_seats")
 # Random seats that one looks at before taking the next free one: else all would choose the same.
 GLANCES = 64
 
-
 THINK_MAX = 5.0  # times the mean: people see how long their hold still lasts
 
 

@@ -29,8 +29,7 @@ ADJUST_SECONDS = 5.0  # between two changes, so that the last one can show
 REQUESTS_MIN = 10  # of fewer, one failure says too little
 STEP_PERCENT = 10  # back from a stop to the full rate in 50 s
 LOWEST_PERCENT = 10
-# Who is inside stays for a while, so a lower pace shows late: halved each time, it was at nothing before the
-# first step had shown.
+# Not halved: who is inside stays for some seconds, so a lower pace shows late, and would be at nothing by then.
 SLOWED = 0.8
 THE_HOUSE = 1  # the one row: every process sells for every performance
 
