@@ -97,7 +97,7 @@ class Person:
                 await asyncio.sleep(self.habits.returns_after)
                 end = await self._sale(1.0)
         finally:
-            self.line.hang_up()  # who closes the page; a process may have 20,000 files open or so
+            self.line.hang_up()  # as a closed page does: so many open files a process may not have
         self.load.note(end)
 
     async def _sale(self, pay_share: float) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -159,7 +160,9 @@ def test_a_rush_that_is_broken_off_leaves_nothing_running() -> None:
             assert rush.wait(60) != 0
             until(lambda: not processes_of(directory), what="the end of what it started")
         finally:
-            rush.kill()
+            for left in processes_of(directory):
+                os.kill(left, signal.SIGKILL)
+            rush.wait()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from tests.conftest import AdvancingClock
 from tests.web.contract import Api
 from tests.web.visitors import visitor
 from webapp.db import Busy, Database, new_id
-from webapp.domain import leases, pace, waiting_room
+from webapp.domain import leases, pace, rooms, waiting_room
 from webapp.domain.model import Pace, ProcessHealth
 from webapp.domain.pace import Health
 from webapp.domain.waiting_room import Arrival
@@ -103,9 +103,10 @@ def test_admission_stops_while_booking_fails_and_comes_back_slowly(
 
 @pytest.mark.parametrize(("percent", "admitted"), [(100, 10), (80, 8), (1, 1), (0, 0)])
 def test_a_slower_pace_lets_fewer_inside(db: Database, percent: int, admitted: int) -> None:
-    """However high the rate is: it is those inside who make it slow."""
+    """However high the rate is: it is those inside who make it slow. A guest comes in as ever."""
     sale = make_sale(db, capacity=10, rate_per_minute=100_000)
-    for person in make_accounts(db, 20):
+    people = make_accounts(db, 20)
+    for person in people:
         db.transact(waiting_room.join, Arrival(new_id(), sale, person.id))
     reason = None if percent == 100 else "slow"
     db.transact(
@@ -116,17 +117,19 @@ def test_a_slower_pace_lets_fewer_inside(db: Database, percent: int, admitted: i
     fence = db.transact(leases.acquire, "usher")
     assert fence is not None
     assert [usher.run(db, fence) for _ in range(2)] == [admitted, 0]
+    db.transact(rooms.invite, sale, None, people[-1].email)
+    assert usher.run(db, fence) == (admitted < 10)
 
 
 def test_latency_is_what_the_customer_waits_for(api: Api) -> None:
     """With the wait for a thread: under too much load that is nearly all of it."""
     someone = visitor(api).join()
-    api.house.lateness.seconds = 2.0
+    api.house.lateness.seconds = 1_000.0
     try:
         someone.choose("ST-A-1")
     finally:
         api.house.lateness.seconds = 0.0
-    assert 2_000 <= api.house.health.take().p95_milliseconds < 4_000
+    assert 1_000_000 <= api.house.health.take().p95_milliseconds < 1_900_000
 
 
 # -- what the operator's machines are told ------------------------------------------------------------

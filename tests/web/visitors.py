@@ -162,5 +162,6 @@ def change_performance(
 def let_time_pass(api: Api) -> None:
     """Let what processes remember grow old: who asked when, and every snapshot but the halls."""
     api.house.pacing = Pacing()
-    for snapshots in (api.house.sales, api.house.availability, api.house.rooms):
+    house = api.house
+    for snapshots in (house.sales, house.availability, house.rooms, house.numbers):
         snapshots.forget()
