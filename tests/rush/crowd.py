@@ -149,6 +149,13 @@ def _next(people: Iterator[Customer]) -> Customer:
     return customer
 
 
+async def end(work: asyncio.Task[None]) -> None:
+    """Stop what goes on for ever; if it has ended by itself, raise the mistake that it ended with."""
+    if work.done():
+        work.result()
+    await _stop([work])
+
+
 async def _stop(tasks: "Sequence[asyncio.Task[None]] | set[asyncio.Task[None]]") -> None:
     for task in tasks:
         task.cancel()
@@ -186,9 +193,7 @@ async def rush(stage: Stage, seed: str) -> Outcome:
         await crowd.come()
     outcome.seconds = load.now
     await asyncio.sleep(LAST_LOOK_SECONDS)
-    if watching.done():
-        watching.result()  # it ends by itself only by a mistake, which must not pass for quiet
-    await _stop([watching])
+    await end(watching)
     if stage.scenario.compared:
         _compare(outcome, stage.scenario.compared)
     _tell_pressure(outcome)

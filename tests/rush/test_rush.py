@@ -1,5 +1,6 @@
 """The gate notices what a gate must notice, and a small rush goes through the real processes."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,9 +18,11 @@ import pytest
 
 from tests.rush import gate, k6
 from tests.rush.__main__ import run
+from tests.rush.crowd import end
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
+from tests.rush.test_lines import run as alone
 from tests.servers import ROOT, until
 
 
@@ -100,6 +103,21 @@ def play(scenario: Scenario, directory: Path) -> str:
 
 
 QUICK = Habits(party=(1,), looks=1, think_seconds=0.1, look_seconds=0.1)
+
+
+def test_what_watches_does_not_fail_unseen() -> None:
+    async def watch(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        raise ValueError("no figures any more")
+
+    async def end_after_a_while(seconds: float) -> None:
+        watching = asyncio.create_task(watch(seconds))
+        await asyncio.sleep(0.01)
+        await end(watching)
+
+    alone(end_after_a_while(60.0))
+    with pytest.raises(ValueError, match="no figures"):
+        alone(end_after_a_while(0.0))
 
 
 @pytest.mark.slow
