@@ -235,8 +235,9 @@ def test_two_browsers_fight_for_one_seat(live: Live, browser: Browser) -> None:
 
 
 def stop_news(page: Page) -> None:
-    """Let no news of availability reach a browser any more."""
-    page.route("**/availability*", lambda route: route.abort())
+    """Let no news of availability reach a browser any more; return when one was on its way."""
+    with page.expect_console_message(lambda line: "net::ERR_FAILED" in line.text, timeout=NEWS_MS):
+        page.route("**/availability*", lambda route: route.abort())
 
 
 def test_by_keyboard_alone(live: Live, browser: Browser) -> None:

@@ -147,10 +147,10 @@ class Sale:
         db.transact(tickets.scan, self.id, again.tickets[0].code)
 
     def _pay_together(self, people: list[Customer]) -> None:
-        payers, last = [], self._last_free()
-        for number, person in enumerate(people):
+        payers, free = [], self._worst_free(2 * len(people))
+        for person in people:
             admitted = enter(self.db, person, self.id)
-            held = place(self.db, admitted, [last - 2 * number, last - 2 * number - 1])
+            held = place(self.db, admitted, [free.pop(), free.pop()])
             request = Request(person.id, "POST", "/bookings", uuid.uuid4().hex, b"")
             payers.append(Payer(request, admitted, bookings.Payment(new_id(), new_id(), held.id)))
         self.db.transact(paid_together.pay_together, self.id, payers, lambda _: Answer(201, {}))
@@ -239,13 +239,14 @@ class Sale:
         whose = {stay.entry_id: stay.account_id for stay in stays.values()}
         db.transact(staying.see_together, whose, 0.0)
         passes = [Pass(entry_id, self.id, account_id) for entry_id, account_id in whose.items()]
-        last = self._last_free()
-        group = [Wanted(one, new_id(), offers([last - n])) for n, one in enumerate(passes)]
+        free = self._worst_free(len(passes))
+        group = [Wanted(one, new_id(), offers([free.pop()])) for one in passes]
         db.transact(together.place_together, db.read(catalogue.get_rules, self.id), group)
 
-    def _last_free(self) -> int:
-        """The worst seat: which of the best are free, chance says."""
-        return self.db.lookup(seatmap.states, self.id).rindex(seatmap.FREE)
+    def _worst_free(self, count: int) -> list[int]:
+        """The worst seats that are free: chance says which of the others are not."""
+        states = self.db.lookup(seatmap.states, self.id)
+        return [seat_no for seat_no, state in enumerate(states) if state == seatmap.FREE][-count:]
 
     def _fence(self, job: str) -> int:
         fence = self.fences[job]
