@@ -18,8 +18,8 @@ from pathlib import Path
 import uvloop
 
 from tests.rush import gate, report
-from tests.rush.crowd import Outcome, rush
 from tests.rush.load import collect_seldom
+from tests.rush.playing import Outcome, rush
 from tests.rush.scenarios import SCENARIOS, Scenario
 from tests.rush.stage import Stage, staged
 from tests.servers import ROOT

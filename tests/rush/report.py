@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rush.crowd import Outcome
 from tests.rush.gate import Verdict, percentile
+from tests.rush.playing import Outcome
 from tests.rush.scenarios import Scenario
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 200, 60, 24

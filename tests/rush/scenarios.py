@@ -19,7 +19,7 @@ SOUND: dict[str, Sequence[str]] = {
 }
 UNFAILING: dict[str, Sequence[str]] = {"http_req_failed": ["rate<0.001"]}
 CAPACITY_MIN = 20
-SECONDS_MIN = 4.0  # of a part of a pressed sale, at whatever scale
+SECONDS_MIN = 4.0  # of an overload, at whatever scale
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Pressure:
     """Parties come as multiples of what the house was found to take a moment before. Times in seconds."""
 
     at_once: int = 64  # parties that follow each other while it is found out
-    find_seconds: float = 20.0
+    slices: int = 6  # in which it is found out; after each, what a bare Flask answers
+    slice_seconds: float = 5.0
+    hello_seconds: float = 2.0
     overload_seconds: float = 60.0
     multiple: float = 2.0
 
@@ -35,7 +37,7 @@ class Pressure:
         """Return the same, shorter."""
         return replace(
             self,
-            find_seconds=max(SECONDS_MIN, self.find_seconds * scale),
+            slices=max(1, round(self.slices * scale)),
             overload_seconds=max(SECONDS_MIN, self.overload_seconds * scale),
         )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from tests import builders
-from tests.bench.__main__ import DURABLE
+from tests.bench.__main__ import DURABLE, gunicorn
 from tests.builders import Customer
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
@@ -66,6 +66,7 @@ class Stage:
         self.jobs = Scheduler(self.url, directory / "jobs.log")
         self.sale = 0
         self.other_sale = 0
+        self.bare_port = 0  # of a bare Flask, where a scenario compares with it
         self.begins_at = 0.0  # when the first may come, by time.monotonic()
 
     def _make_customers(self, count: int) -> list[Customer]:
@@ -82,7 +83,7 @@ class Stage:
         if scenario.dead_holds:
             seconds = scenario.dead_after + 10 + scenario.dead_holds / PLACED_PER_SECOND
             hold_seconds = round(seconds)
-        with self.web:
+        with self.web, self._bare() as self.bare_port:
             self.sale = builders.make_sale(
                 self.db,
                 seats=scenario.seats,
@@ -100,6 +101,14 @@ class Stage:
             with self.jobs:
                 yield self
         dispose(self._app)
+
+    @contextlib.contextmanager
+    def _bare(self) -> Iterator[int]:
+        if not self.scenario.pressure:
+            yield 0
+            return
+        with gunicorn("tests.bench.reference:application", self.url) as (port, _):
+            yield port
 
     def _place_dead_holds(self, hold_seconds: int) -> float:
         """Place them as of one moment; return when it is `dead_after` before their end."""

@@ -18,9 +18,10 @@ import pytest
 
 from tests.rush import gate, k6
 from tests.rush.__main__ import run
-from tests.rush.crowd import end
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
+from tests.rush.playing import end
+from tests.rush.pressed import Taken, judge
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
 from tests.rush.test_lines import run as alone
 from tests.servers import ROOT, until
@@ -227,10 +228,20 @@ def test_twice_as_many_as_are_taken_get_their_seats_in_the_end(tmp_path: Path) -
         seats=3_000,
         arrivals=[],
         habits=QUICK,
-        pressure=Pressure(at_once=4, find_seconds=2.0, overload_seconds=2.0),
+        pressure=Pressure(
+            at_once=4, slices=1, slice_seconds=2.0, hello_seconds=0.5, overload_seconds=2.0
+        ),
         thresholds=SOUND | {"without_retry_after": ["count==0"], "booked": ["rate==1"]},
     )
     assert "under pressure it made" in play(scenario, tmp_path)
+
+
+def test_a_slower_machine_is_not_a_slower_house() -> None:
+    before = Taken(bookings=200, hellos=8_000)
+    slower_machine = judge(before, 150, Taken(bookings=100, hellos=4_000))
+    assert slower_machine == {"kept": pytest.approx(1.0), "recovered": pytest.approx(1.0)}
+    slower_house = judge(before, 150, Taken(bookings=100, hellos=8_000))
+    assert slower_house == {"kept": pytest.approx(0.75), "recovered": pytest.approx(0.5)}
 
 
 def test_every_scenario_counts_more_than_latency() -> None:

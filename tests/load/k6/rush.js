@@ -61,7 +61,8 @@ if (told.pressure) {
   // The harness finds out what the house takes; here it is said, in people per second.
   const rate = Number(__ENV.RATE);
   if (!(rate > 0)) throw new Error('This scenario wants -e RATE=…, the people per second that the house takes');
-  const { find_seconds: calm, overload_seconds: overload, multiple } = told.pressure;
+  const { slices, slice_seconds: slice, overload_seconds: overload, multiple } = told.pressure;
+  const calm = slices * slice;
   people('before', calm, Math.round(rate * calm));
   people('overload', overload, Math.round(rate * multiple * overload));
   people('after', calm, Math.round(rate * calm));
