@@ -6,9 +6,10 @@ Promises:
 1. Workers share nothing: each imports the application after the fork.
 2. No log line of gunicorn's contains a query string, a header or a token.
 3. Metrics of an earlier run are gone before the application is imported.
-4. A client that connects and says nothing costs no thread. One that stops in the middle of a request
-   has a thread for READ_SECONDS. (One that trickles it byte by byte keeps it: in front of the public
-   internet stands a proxy that reads requests whole.) Nobody is waited for where all connections wait.
+4. A client that connects and says nothing costs no thread, nor does what is known without waiting
+   (webapp/web/reception.py). One that stops in the middle of a request has a thread for READ_SECONDS. (One that
+   trickles it byte by byte keeps it: in front of the public internet stands a proxy that reads requests whole.)
+   Nobody is waited for where all connections wait.
 5. A request costs the same however many connections are kept.
 6. When more come than can be served, who has begun goes before who has just come.
 """
@@ -72,11 +73,6 @@ reuse_port = False
 # For the rest of a request of which the first bytes are there, also of one that was refused unread.
 READ_SECONDS = 5
 
-# gthread gives every new connection a thread that waits 5 s for its first bytes. Browsers open spare
-# connections and say nothing: a hundred of those stopped two workers for 40 s (measured). After this
-# time the connection goes to the poller, where waiting costs nothing.
-FIRST_BYTES_SECONDS = 0.01
-
 # A connection on which nothing was ever asked is kept so long.
 SILENT_SECONDS = 10
 
@@ -84,7 +80,7 @@ SILENT_SECONDS = 10
 # a busy process does not read in time, it closed kept connections under their clients' next request: 6
 # in 20,000 were lost. The check is for the day when it renames what is changed here.
 if not hasattr(gthread, "DEFAULT_WORKER_DATA_TIMEOUT") or not hasattr(gthread, "TConn"):
-    raise RuntimeError("gunicorn has changed: see how gthread waits for silent connections now")
+    raise RuntimeError("gunicorn has changed: see how gthread makes and reads connections now")
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = READ_SECONDS
 
 # How many are seen off at the same time, and how many more may wait for that.
@@ -96,9 +92,7 @@ _closing = threading.BoundedSemaphore(CLOSERS + CLOSING_MAX)
 class Connection(gthread.TConn):
     """A connection for which nobody waits who has other connections to look after."""
 
-    def wait_for_data(self, timeout):
-        """Wait no longer than FIRST_BYTES_SECONDS for the first bytes; say whether they came."""
-        return super().wait_for_data(min(timeout, FIRST_BYTES_SECONDS))
+    begun = False  # whether something was asked on it before
 
     def close(self, graceful=False):
         """Close, and see the client off elsewhere.
@@ -253,7 +247,8 @@ class Threads:
 
     def submit(self, handle, conn):
         future = Future()
-        lane = self._begun if conn.initialized else self._new
+        lane = self._begun if conn.begun else self._new
+        conn.begun = True
         with self._mutex:
             lane.append((future, handle, conn, time.monotonic()))
         self._signals.put(None)
@@ -301,6 +296,11 @@ def post_worker_init(worker):
     house = getattr(worker.wsgi, "extensions", {}).get("jari")
     worker.tpool.shutdown()
     worker.tpool = Threads(threads, house.lateness if house else threading.local())
+    if lane := getattr(worker.wsgi, "extensions", {}).get("jari.fastlane"):
+        # Not at the top: what it imports decides at its import how metrics are kept.
+        from webapp.web.reception import Reception
+
+        Reception(worker, lane.answer_at_once)
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)

@@ -4,6 +4,7 @@ import runpy
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+_numbers = count()  # or two connections would be equal
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def server() -> dict[str, Any]:
 
 def come(*, begun: bool) -> SimpleNamespace:
     """Return a connection that has asked something before, or has not."""
-    return SimpleNamespace(initialized=begun)
+    return SimpleNamespace(begun=begun, was_new=not begun, number=next(_numbers))
 
 
 class Till:
@@ -62,9 +64,10 @@ def test_who_has_begun_goes_first_and_every_fourth_is_new(
     told = [till.threads.submit(till.serve, conn) for conn in (*new, *begun)]
     till.open.set()
     assert [one.result(10) for one in told] == ["served"] * len(told)
-    assert [conn for conn in till.order if not conn.initialized] == new
-    assert [conn for conn in till.order if conn.initialized] == begun
-    places = [place for place, conn in enumerate(till.order) if not conn.initialized]
+    assert [conn for conn in till.order if conn.was_new] == new
+    assert [conn for conn in till.order if not conn.was_new] == begun
+    places = [place for place, conn in enumerate(till.order) if conn.was_new]
+    assert all(conn.begun for conn in new)  # next time
     assert places[:2] == [share - 1, 2 * share - 1]  # while both waited
     assert places[2:] == [2 * share + 2, 2 * share + 3]  # and when nobody else did
 

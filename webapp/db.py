@@ -34,7 +34,7 @@ from sqlalchemy.engine import CursorResult, ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Executable
 
-from webapp import troubles
+from webapp import nowait, troubles
 from webapp.clock import Clock
 from webapp.engines import Turnstile, ask_time, prepare_postgresql, prepare_sqlite
 from webapp.ids import new_id as new_id  # noqa: PLC0414 - everybody has it from here
@@ -289,6 +289,7 @@ class Database:
         attempt: Callable[[float], T],
         divert: Callable[[str], bool] = lambda _: False,
     ) -> T:
+        nowait.check()
         deadline = time.monotonic() + self._budget
         for number in range(1, ATTEMPTS_MAX + 1):
             try:
@@ -375,6 +376,7 @@ class Database:
                 log.exception("an effect failed after its commit")
 
     def _ask_time(self) -> datetime:
+        nowait.check()
         with self._single.connect() as connection:
             return ask_time(connection)
 

@@ -1052,11 +1052,75 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/fastlane.py",
+        "tests/web/test_reception.py",
+        (
+            "who sends a body is answered by who reads it",
+            '        if environ["REQUEST_METHOD"] != "GET" or _has_body(environ):\n',
+            '        if environ["REQUEST_METHOD"] != "GET":\n',
+            "test_a_body_that_looks_like_a_request_is_none",
+        ),
+    ),
+    *_of(
+        "webapp/web/reception.py",
+        "tests/web/test_reception.py",
+        (
+            "what was looked at in vain is as if nobody had",
+            "        parser.mesg = before\n",
+            "",
+            "test_who_wants_to_hang_up_is_answered_before",
+        ),
+        (
+            "a crowd at the door is let in together",
+            "        for _ in range(ACCEPTED_AT_ONCE):\n",
+            "        for _ in range(1):\n",
+            "test_a_crowd_at_the_door_is_let_in_together_but_not_for_ever",
+        ),
+        (
+            "who was answered at once has begun",
+            "        conn.begun = True\n",
+            "",
+            "test_who_was_answered_at_once_is_no_newcomer_any_more",
+        ),
+        (
+            "who hangs up is forgotten",
+            "            worker.nr_conns -= 1\n",
+            "",
+            "test_who_hangs_up_is_forgotten",
+        ),
+        (
+            "the rest of an answer is sent",
+            "        if sent == len(answer) and keep:\n",
+            "        if keep:\n",
+            "test_nobody_is_kept_waiting_by_who_does_not_read",
+        ),
+    ),
+    *_of(
+        "webapp/web/groups.py",
+        "tests/web/test_reception.py",
+        (
+            "no group is waited for where nobody may wait",
+            "        nowait.check()\n",
+            "",
+            "test_neither_groups_nor_the_database_nor_its_time_are_waited_for",
+        ),
+    ),
+    *_of(
+        "webapp/web/snapshots.py",
+        "tests/web/test_reception.py",
+        (
+            "no snapshot is loaded where nobody may wait",
+            "        if not young and nowait.is_asked():\n",
+            "        if False:\n",
+            "test_a_snapshot_that_is_old_is_not_loaded_where_nobody_may_wait",
+        ),
+    ),
+    *_of(
         "gunicorn.conf.py",
         "tests/test_gunicorn.py",
         (
             "who has begun goes before who has just come",
-            "lane = self._begun if conn.initialized else self._new",
+            "lane = self._begun if conn.begun else self._new",
             "lane = self._new",
             "test_who_has_begun_goes_first_and_every_fourth_is_new",
         ),

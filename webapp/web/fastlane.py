@@ -20,6 +20,7 @@ from typing import Any
 
 from flask import Flask
 
+from webapp import nowait
 from webapp.db import TRIED_AGAIN
 from webapp.ids import random_bytes
 from webapp.web import (
@@ -71,6 +72,17 @@ class FastLane:
         work, kind, performance_id = found
         answered = _Asked(environ, start_response, kind).answer(work, performance_id)
         return self._wsgi(environ, start_response) if answered is None else answered
+
+    def answer_at_once(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
+        """Answer who polls or looks if nothing has to be waited for; else return None, and nothing has happened."""
+        if environ["REQUEST_METHOD"] != "GET" or _has_body(environ):
+            return None
+        found = self._find_work(environ)
+        if found is None:
+            return None
+        work, kind, performance_id = found
+        asked = _Asked(environ, start_response, kind)
+        return nowait.work(lambda: asked.answer(work, performance_id))
 
     def _find_work(self, given: Environ) -> "tuple[Work, str, int] | None":
         """Return what to do here, of which kind and for which performance; None if it is Flask's matter."""
@@ -222,4 +234,6 @@ Work = Callable[[_Asked, int], Answer | None]
 
 def install(app: Flask, house: House) -> None:
     """Put the fast lane before the application."""
-    app.wsgi_app = FastLane(app.wsgi_app, house)  # type: ignore[method-assign]  # as Flask says it is wrapped
+    lane = FastLane(app.wsgi_app, house)
+    app.extensions["jari.fastlane"] = lane
+    app.wsgi_app = lane  # type: ignore[method-assign]  # as Flask says it is wrapped

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from webapp import nowait
 from webapp.db import Busy
 
 K = TypeVar("K", bound=Hashable)
@@ -52,6 +53,7 @@ class Groups(Generic[K, M, R]):
 
     def do(self, key: K, member: M) -> R:
         """Have `member` done, in a group or alone; raise Busy when its turn does not come in time."""
+        nowait.check()
         mine: _Waiting[M, R] = _Waiting(member)
         with self._mutex:
             queue = self._waiting.get(key)

@@ -17,6 +17,8 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Counter
 
+from webapp import nowait
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -58,6 +60,10 @@ class Snapshots(Generic[K, V]):
         read_at, value = slot.read_at, slot.value  # in the order in which they cannot be mismatched
         fresh = value is not None and asked_at - read_at <= max_age
         young = fresh and asked_at - read_at <= max_age * ASK_AGAIN_SHARE
+        if not young and nowait.is_asked():
+            if not (fresh and slot.loading.locked()):
+                raise nowait.MustWait
+            young = True
         if young or not slot.loading.acquire(blocking=not fresh):
             self._hits.inc()
             return value  # type: ignore[return-value]  # who did not wait found one

@@ -1,0 +1,376 @@
+"""Answers from where all connections wait: the same as a thread's, without one, and nobody is waited for."""
+
+import http.client
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from gunicorn.config import Config
+from gunicorn.http import get_parser
+from gunicorn.workers import gthread
+
+from tests.builders import make_sale
+from tests.conftest import config_for, dispose
+from tests.kernel.counted import Rise
+from tests.servers import Web, until
+from webapp import create_app, nowait
+from webapp.clock import Clock
+from webapp.commands import migrate_to
+from webapp.db import Database
+from webapp.web.groups import Groups
+from webapp.web.reception import ACCEPTED_AT_ONCE, KEPT, NOTHING_YET, Reception
+from webapp.web.snapshots import ASK_AGAIN_SHARE, LOOKS, Snapshots
+
+HEAD = "GET {} HTTP/1.1\r\nHost: jari\r\n{}\r\n"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, str]]:
+    """A server of one thread, and where a sale of a hall of 20,000 seats is found on it."""
+    folder = tmp_path_factory.mktemp("reception")
+    url = f"sqlite:///{folder}/jari.sqlite"
+    app = create_app(config_for(url))
+    migrate_to(app)
+    path = f"/api/v1/performances/{make_sale(app.extensions['jari'].db, seats=20_000)}"
+    dispose(app)
+    with Web(url, folder / "web.log", workers=1, threads=1) as web:
+        yield web, path
+        said = web.said()
+    assert "Traceback" not in said
+    assert "gunicorn has changed" not in said
+
+
+@contextmanager
+def line_to(web: Web) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as line:
+        yield line
+
+
+def read(line: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    answer = http.client.HTTPResponse(line)
+    answer.begin()
+    return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def read_all(line: socket.socket, count: int) -> list[tuple[int, dict[str, str], bytes]]:
+    """Read answers that may be there already, one after the other."""
+    answers = []
+    with line.makefile("rb") as file:
+        for _ in range(count):
+            status = int(file.readline().split()[1])
+            headers = dict(http.client.parse_headers(file).items())
+            answers.append((status, headers, file.read(int(headers["Content-Length"]))))
+    return answers
+
+
+def ask(line: socket.socket, path: str, more: str = "") -> tuple[int, dict[str, str], bytes]:
+    line.sendall(HEAD.format(path, more).encode())
+    return read(line)
+
+
+@contextmanager
+def thread_taken(web: Web) -> Iterator[socket.socket]:
+    """Have the one thread wait for the rest of a request; yield a line that waits for the thread."""
+    with line_to(web) as line, line_to(web) as waiting:
+        line.sendall(b"GET /heal")
+        time.sleep(0.1)
+        waiting.sendall(HEAD.format("/healthz", "").encode())
+        yield waiting
+
+
+def is_silent(line: socket.socket) -> bool:
+    return not select.select([line], [], [], 0)[0]
+
+
+def can_look_meanwhile(web: Web, path: str, *, anew: bool) -> bool:
+    """Whether somebody, perhaps new, looks twice while nothing gets a thread."""
+    with line_to(web) as line:
+        first = ask(line, path)
+        with thread_taken(web) as waiting, line_to(web) if anew else nullcontext(line) as looking:
+            assert [ask(looking, path)[2] for _ in range(2)] == [first[2]] * 2
+            return is_silent(waiting)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_is_known_needs_no_thread(house: tuple[Web, str], anew: bool) -> None:
+    """It is known for most of a second; on a machine that is slow just then, somebody has to look again."""
+    web, path = house
+    assert any(can_look_meanwhile(web, path, anew=anew) for _ in range(5))
+
+
+def test_what_is_not_known_any_more_is_asked_for_by_a_thread(house: tuple[Web, str]) -> None:
+    web, path = house
+    with line_to(web) as line:
+        for _ in range(3):
+            assert ask(line, path)[0] == 200
+            assert ask(line, f"{path}/seats?limit=5")[0] == 200
+            time.sleep(1)  # older than STALE_MAX_SECONDS
+
+
+def test_the_answer_is_the_one_that_a_thread_gives(house: tuple[Web, str]) -> None:
+    web, path = house
+    with line_to(web) as line:
+        ask(line, path)
+        at_once = ask(line, path, "X-Request-Id: 0123456789abcdef\r\n")
+        # Two requests at the same moment are a thread's: gunicorn takes them one after the other.
+        line.sendall(HEAD.format(path, "X-Request-Id: 0123456789abcdef\r\n").encode() * 2)
+        by_thread = read_all(line, 2)
+    for status, headers, body in by_thread:
+        assert (status, body) == (at_once[0], at_once[2])
+        assert headers | {"Date": ""} == at_once[1] | {"Date": ""}
+
+
+@pytest.mark.parametrize("cut", [1, 20, -2])
+def test_a_request_in_two_pieces_is_waited_for_by_a_thread(
+    house: tuple[Web, str], cut: int
+) -> None:
+    web, path = house
+    request = HEAD.format(path, "").encode()
+    with line_to(web) as line:
+        ask(line, path)
+        line.sendall(request[:cut])
+        time.sleep(0.2)
+        line.sendall(request[cut:])
+        assert read(line)[0] == 200
+        assert ask(line, path)[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["", "/seats?limit=3", "/seatmap", "/nothing"])
+def test_who_wants_to_hang_up_is_answered_before(house: tuple[Web, str], kind: str) -> None:
+    """Known or not: what was looked at in vain is looked at again as if nobody had."""
+    web, path = house
+    for pause in (1.0, 0.0):
+        time.sleep(pause)
+        with line_to(web) as line:
+            status, headers, _ = ask(line, path + kind, "Connection: close\r\n")
+            assert (status, headers["Connection"]) == (404 if "nothing" in kind else 200, "close")
+            assert line.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("GET /api/ HTTP/9.9\r\n\r\n", 400),
+        ("GET /api/v1/performances/1 HTTP/1.1\r\nHo st: x\r\n\r\n", 400),
+        ("GET /api/v1/performances/999999 HTTP/1.1\r\nHost: jari\r\n\r\n", 404),
+        (
+            "GET /api/v1/performances/1/queue HTTP/1.1\r\nHost: jari\r\nWaiting-Token: x\r\n\r\n",
+            401,
+        ),
+        ("GET /api/v1/events?limit=x HTTP/1.1\r\nHost: jari\r\n\r\n", 422),
+    ],
+)
+def test_what_is_wrong_is_refused_as_by_a_thread(
+    house: tuple[Web, str], request_: str, status: int
+) -> None:
+    web, _ = house
+    with line_to(web) as line:
+        line.sendall(request_.encode())
+        assert read(line)[0] == status
+
+
+def test_a_body_is_read_by_a_thread(house: tuple[Web, str]) -> None:
+    web, path = house
+    with line_to(web) as line:
+        for _ in range(2):
+            line.sendall(HEAD.format(path, "Content-Length: 4\r\n").encode())
+            time.sleep(0.1)
+            line.sendall(b"body")
+            assert read(line)[0] == 200
+
+
+def test_a_body_that_looks_like_a_request_is_none(house: tuple[Web, str]) -> None:
+    """Whoever answers a request with a body reads all of it, or its pieces would be taken for requests."""
+    web, path = house
+    body = HEAD.format(path, "").encode() + b"rest"
+    poll = HEAD.format(f"{path}/queue", f"Waiting-Token: x\r\nContent-Length: {len(body)}\r\n")
+    with line_to(web) as line:
+        ask(line, path)
+        line.sendall(poll.encode())
+        time.sleep(0.2)
+        line.sendall(body[:-4])
+        time.sleep(0.2)
+        line.sendall(body[-4:])
+        assert read(line)[0] == 401
+        assert ask(line, path)[0] == 200
+        assert is_silent(line)
+
+
+def test_nobody_is_kept_waiting_by_who_does_not_read(
+    house: tuple[Web, str], tmp_path: Path
+) -> None:
+    """A hall of 2.6 MB some times is more than the kernel takes for a client that reads nothing."""
+    other, path = house
+    times = 8
+    with (
+        Web(other.environment["DATABASE_URL"], tmp_path / "web.log", workers=1, threads=2) as web,
+        socket.socket() as slow,
+        line_to(web) as quick,
+    ):
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.settimeout(20)
+        slow.connect(("127.0.0.1", web.port))
+        whole = ask(quick, f"{path}/seatmap")[2]
+        assert len(whole) > 1_000_000
+        for _ in range(times):
+            slow.sendall(HEAD.format(f"{path}/seatmap", "").encode())
+            time.sleep(0.05)
+        assert ask(quick, path)[0] == 200  # within the time-out of this line
+        assert [answer[2] == whole for answer in read_all(slow, times)] == [True] * times
+        assert ask(slow, path)[0] == 200
+
+
+def test_who_hangs_up_is_forgotten(house: tuple[Web, str], tmp_path: Path) -> None:
+    """A worker that believed them still there would wait for them when it is told to stop."""
+    other, path = house
+    url = other.environment["DATABASE_URL"]
+    with Web(url, tmp_path / "web.log", workers=1, threads=1) as web:
+        with line_to(web) as line:
+            ask(line, path)
+        files = Path(f"/proc/{web.workers()[0]}/fd")
+        before = len(list(files.iterdir()))
+        for request in ("", HEAD.format(path, "")):
+            with ExitStack() as lines:
+                for _ in range(20):
+                    line = lines.enter_context(line_to(web))
+                    if request:
+                        ask(line, path)
+        until(lambda: len(list(files.iterdir())) <= before)
+        began = time.monotonic()
+        web.stop()
+        assert time.monotonic() - began < 10
+
+
+class Worker:
+    """As much of a gunicorn worker as a reception asks for, with so many at the door."""
+
+    def __init__(self, at_the_door: int) -> None:
+        self.at_the_door, self.nr_conns, self.alive = at_the_door, 0, True
+        self.keepalived_conns: list[Any] = []
+        self.pending_conns: list[Any] = []
+
+    def accept(self, _: object) -> None:
+        if self.at_the_door:
+            self.at_the_door -= 1
+            self.nr_conns += 1
+
+
+@pytest.mark.parametrize(("count", "left"), [(30, 0), (2 * ACCEPTED_AT_ONCE, ACCEPTED_AT_ONCE)])
+def test_a_crowd_at_the_door_is_let_in_together_but_not_for_ever(count: int, left: int) -> None:
+    worker: Any = Worker(count)
+    Reception(worker, lambda *_: None)
+    worker.accept(None)
+    assert worker.at_the_door == left
+
+
+def test_who_was_answered_at_once_is_no_newcomer_any_more() -> None:
+    worker: Any = Worker(0)
+
+    def answer(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    reception = Reception(worker, answer)
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        ours.setblocking(False)
+        conn = gthread.TConn(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        conn.parser, conn.begun = get_parser(conn.cfg, ours, conn.client), False
+        assert reception._serve(conn) is NOTHING_YET
+        assert not conn.begun
+        theirs.sendall(HEAD.format("/api/x", "").encode())
+        assert reception._serve(conn) is KEPT
+        assert conn.begun
+        assert theirs.recv(4_096).endswith(b"\r\n\r\nok")
+
+
+# -- where nobody may wait
+
+
+def grow_old(snapshots: Snapshots[str, str], seconds: float) -> None:
+    snapshots._slots["a"].read_at -= seconds
+
+
+def test_a_snapshot_that_is_old_is_not_loaded_where_nobody_may_wait() -> None:
+    loads: list[str] = []
+    snapshots = Snapshots("test", lambda key: loads.append(key) or key, max_age_seconds=60.0)
+    assert nowait.work(lambda: snapshots.get("a")) is None
+    assert loads == []
+    snapshots.get("a")
+    with Rise(LOOKS) as looks:
+        assert nowait.work(lambda: snapshots.get("a")) == "a"
+    assert looks.by == {("test", "yes"): 1}
+    grow_old(snapshots, 60.0 * ASK_AGAIN_SHARE)  # not too old yet, but somebody should look again
+    assert nowait.work(lambda: snapshots.get("a")) is None
+    assert loads == ["a"]
+
+
+def test_while_somebody_looks_again_what_is_known_is_good_enough() -> None:
+    go_on, loading = threading.Event(), threading.Event()
+    values = iter(("old", "new"))
+
+    def load(_: str) -> str:
+        value = next(values)
+        if value == "new":
+            loading.set()
+            assert go_on.wait(10)
+        return value
+
+    snapshots = Snapshots("test", load, max_age_seconds=600.0)
+    snapshots.get("a")
+    grow_old(snapshots, 600.0 * ASK_AGAIN_SHARE)
+    thread = threading.Thread(target=lambda: snapshots.get("a"))
+    thread.start()
+    assert loading.wait(10)
+    seen = nowait.work(lambda: snapshots.get("a"))
+    grow_old(snapshots, 600.0)
+    seen_too_old = nowait.work(lambda: snapshots.get("a"))
+    go_on.set()
+    thread.join()
+    assert (seen, seen_too_old) == ("old", None)
+
+
+def test_neither_groups_nor_the_database_nor_its_time_are_waited_for(app: Flask) -> None:
+    db: Database = app.extensions["jari"].db
+    done: list[int] = []
+    groups: Groups[str, int, None] = Groups(
+        lambda _, members: [done.append(member) for member in members], lambda *_: True, 8, 5.0
+    )
+    fresh = Clock(db._ask_time)
+    tasks: list[Any] = [
+        lambda: groups.do("a", 1),
+        lambda: db.transact(lambda _: done.append(2)),
+        lambda: db.read(lambda _: done.append(3)),
+        lambda: db.lookup(lambda _: done.append(4)),
+        fresh.now,
+    ]
+    assert [nowait.work(task) for task in tasks] == [None] * len(tasks)
+    assert done == []
+    for task in tasks:
+        task()
+    assert done == [1, 2, 3, 4]
+
+
+def test_a_failure_is_not_taken_for_waiting() -> None:
+    with pytest.raises(ZeroDivisionError):
+        nowait.work(lambda: 1 / 0)
+    assert not nowait.is_asked()
+
+
+def test_each_answer_is_in_the_log_once(house: tuple[Web, str]) -> None:
+    web, path = house
+    with line_to(web) as line:
+        ids = [f"{number:016x}" for number in range(1, 6)]
+        for request_id in ids:
+            assert ask(line, path, f"X-Request-Id: {request_id}\r\n")[0] == 200
+    time.sleep(0.5)
+    lines = [json.loads(said) for said in web.said().splitlines() if said.startswith("{")]
+    assert [said["request_id"] for said in lines if said.get("request_id") in ids] == ids

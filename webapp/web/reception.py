@@ -1,0 +1,196 @@
+"""What is known is answered where all connections wait: by gunicorn's thread that looks after them.
+
+To hand a request to a thread and to have it back costs both several waits for the interpreter's lock, which is more
+than most answers: a poll is answered here at 1.2 times the rate of a Flask hello in a thread, and at 0.8 times in
+one (docs/benchmarks.md). Promises:
+
+1. Nobody is waited for here. A request that is not there whole, that the fast lane does not answer from memory,
+   or that is unusual in any way goes to a thread, as if nobody had looked at it. So does the rest of an answer that
+   the kernel does not take at once.
+2. A connection on which nothing has come yet costs no thread.
+"""
+
+import ctypes
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from gunicorn import http
+from gunicorn.http import wsgi
+
+Answer = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes] | None]
+Job = Callable[[Any], Any]  # of a thread, for a connection
+
+ACCEPTED_AT_ONCE = 100  # with 16 a crowd of newcomers waited half a minute at the door
+RECEIVED_MAX = 8_192
+HEAD_END = b"\r\n\r\n"
+# Python's own calls give the interpreter's lock up, and where 24 threads want it, to have it back takes as long as
+# several answers. These never wait, and keep it.
+_libc = ctypes.PyDLL(None, use_errno=True)
+GONE, KEPT, NOTHING_YET = object(), object(), object()
+
+
+class Reception:
+    """Takes the place of what a gthread worker does when a connection is new or readable."""
+
+    def __init__(self, worker: Any, answer: Answer) -> None:
+        self._worker, self._answer = worker, answer
+        self._accept_one, worker.accept = worker.accept, self._accept
+        worker.enqueue_req = self._receive
+        worker.on_client_socket_readable = partial(self._look_again, worker.keepalived_conns)
+        worker.on_pending_socket_readable = partial(self._look_again, worker.pending_conns)
+
+    def _accept(self, listener: Any) -> None:
+        """Take on some who wait at the door: gunicorn takes one each time that it has seen to all others."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            before = self._worker.nr_conns
+            self._accept_one(listener)
+            if self._worker.nr_conns <= before:
+                break
+
+    def _receive(self, conn: Any) -> None:
+        """Take on a connection that is new, or one whose next request has been read already."""
+        if conn.parser is not None:
+            self._hand_over(conn, self._worker.handle)
+            return
+        conn.parser = http.get_parser(conn.cfg, conn.sock, conn.client)
+        self._go_on(conn, self._serve(conn))
+
+    def _look_again(self, connections: Any, conn: Any, _: Any) -> None:
+        """See what came on a connection that was one of `connections`."""
+        outcome = self._serve(conn)
+        if outcome is NOTHING_YET:
+            return
+        connections.remove(conn)
+        if outcome is KEPT and connections is self._worker.keepalived_conns:
+            conn.set_timeout()
+            connections.append(conn)
+            return
+        self._worker.poller.unregister(conn.sock)
+        self._go_on(conn, outcome)
+
+    def _go_on(self, conn: Any, outcome: Any) -> None:
+        worker = self._worker
+        if outcome is NOTHING_YET:
+            self._await(conn, worker.pending_conns, worker.on_pending_socket_readable)
+        elif outcome is KEPT:
+            self._await(conn, worker.keepalived_conns, worker.on_client_socket_readable)
+        elif outcome is GONE:
+            worker.nr_conns -= 1
+            conn.close()
+        else:
+            self._hand_over(conn, outcome)
+
+    def _await(self, conn: Any, connections: Any, on_readable: Callable[..., None]) -> None:
+        conn.set_timeout()
+        connections.append(conn)
+        self._worker.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn))
+
+    def _hand_over(self, conn: Any, job: Job) -> None:
+        worker = self._worker
+        done = worker.tpool.submit(job, conn)
+        done.add_done_callback(
+            lambda future: worker.method_queue.defer(worker.finish_request, conn, future)
+        )
+
+    def _serve(self, conn: Any) -> Any:
+        """Read what is there, and answer if that needs no thread; else return the thread's job."""
+        try:
+            data = _receive_now(conn.sock.fileno())
+        except BlockingIOError:
+            return NOTHING_YET
+        except OSError:
+            return GONE
+        if not data:
+            return GONE
+        conn.data_ready = True  # for gunicorn's thread, which would wait for it
+        conn.parser.unreader.unread(data)
+        found = self._find_answer(conn, data)
+        if found is None:
+            return self._worker.handle
+        conn.begun = True
+        answer, keep = found
+        return self._send(conn, answer, keep=keep)
+
+    def _find_answer(self, conn: Any, data: bytes) -> tuple[bytes, bool] | None:
+        """Return an answer and whether the connection outlasts it; None, and all is as it was, if a thread must."""
+        if not (self._worker.alive and data.startswith(b"GET /api/") and _is_whole(data)):
+            return None
+        parser = conn.parser
+        before = parser.mesg
+        try:
+            request = next(parser)
+            response, environ = wsgi.create(request, conn.sock, conn.client, conn.server, conn.cfg)
+            body = self._answer(environ, response.start_response)
+            if body is not None:
+                response.sock = sent = _Sent()
+                for piece in body:
+                    response.write(piece)
+                response.close()
+                return b"".join(sent.pieces), not response.should_close()
+        except Exception:  # noqa: BLE001 - the thread meets the same, and tells it
+            pass
+        parser.mesg = before
+        parser.unreader.unread(data)
+        return None
+
+    def _send(self, conn: Any, answer: bytes, *, keep: bool) -> Any:
+        try:
+            sent = _send_now(conn.sock.fileno(), answer)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return GONE
+        if sent == len(answer) and keep:
+            return KEPT
+        return partial(_send_rest, answer[sent:], keep)
+
+
+def _send_rest(rest: bytes, keep: bool, conn: Any) -> bool:
+    """Send as fast as the client reads; return whether the connection is kept, and see it off if not."""
+    try:
+        conn.sock.setblocking(True)
+        conn.sock.sendall(rest)
+    except OSError:
+        return False  # the client has gone
+    return keep
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether this is one request without a body; what says that it has one is found out by who answers."""
+    return data.find(HEAD_END) == len(data) - len(HEAD_END)
+
+
+_received = ctypes.create_string_buffer(RECEIVED_MAX)
+
+
+def _receive_now(file: int) -> bytes:
+    length = _libc.recv(file, _received, RECEIVED_MAX, socket.MSG_DONTWAIT)
+    if length < 0:
+        _raise()
+    return ctypes.string_at(_received, length)
+
+
+def _send_now(file: int, data: bytes) -> int:
+    length: int = _libc.send(file, data, len(data), socket.MSG_DONTWAIT)
+    if length < 0:
+        _raise()
+    return length
+
+
+def _raise() -> None:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
+
+
+class _Sent:
+    """A socket for gunicorn's response to write to."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.pieces.append(data)
