@@ -86,6 +86,7 @@ class Tx:
     _session: Session | None = None
     _cursor: Any = None
     _own_id: uuid.UUID | None = None  # of one of the customers whose work this is
+    _recorded: set[str] = field(default_factory=set)  # which kinds of entries, for that customer
 
     @property
     def session(self) -> Session:
@@ -120,20 +121,18 @@ class Tx:
         return rows[0] if rows else None
 
     def record(self, kind: str, **facts: Any) -> None:
-        """Add an entry to the journal: one per kind and transaction, with lists for the many.
-
-        Work that does several customers' in one transaction calls `next_one` between them.
-        """
+        """Add an entry to the journal: one per kind and transaction, with lists for the many."""
         if self.attempt_id is None:
             raise RuntimeError("a read records nothing")
-        own = self._own_id or self.attempt_id
-        if any(entry.kind == kind and entry.attempt_id == own for entry in self.journal):
+        if kind in self._recorded:
             raise RuntimeError(f"{kind} is already recorded; carry a list")
-        self.journal.append(Entry(kind, facts, own))
+        self._recorded.add(kind)
+        self.journal.append(Entry(kind, facts, self._own_id or self.attempt_id))
 
     def next_one(self) -> None:
-        """Record what follows as if it were a transaction of its own."""
+        """Record what follows, another customer's, as if it were a transaction of its own."""
         self._own_id = new_id()
+        self._recorded.clear()
 
 
 class Database:

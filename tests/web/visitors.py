@@ -1,7 +1,7 @@
 """People who use the API: each step over HTTP, each answer held to the document."""
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -110,7 +110,9 @@ def expired_session(db: Database, who: Customer) -> Customer:
 def expired_token(tokens: Tokens, kind: str, text: str) -> str:
     """The same token, correctly signed, past its end."""
     claims = tokens.read(kind, text)
-    return tokens._issue(kind, claims.admitted, claims.issued_at - 1, num=claims.number, ahd=None)
+    return tokens._issue(
+        kind, replace(claims, expires_at=claims.issued_at - 1), {"num": claims.number}
+    )
 
 
 def ush(api: Api) -> int:

@@ -25,7 +25,7 @@ log = structlog.wrap_logger(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ],
-)
+).bind()  # once, or each line would put its logger together
 
 POLICY = "; ".join(
     (

@@ -10,7 +10,6 @@ Promises:
    one suspect of all customers. TRUSTED_PROXIES says how many proxies to believe.
 """
 
-import hashlib
 import hmac
 import ipaddress
 import math
@@ -19,6 +18,7 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 from webapp.db import Database
@@ -50,6 +50,7 @@ JOIN = Limit("join", 60, 60, batch=5)
 JOIN_FROM = Limit("join from", 3_000, 60, batch=50)
 
 
+@lru_cache(REMEMBERED_MAX)
 def public_address(text: str | None) -> str | None:
     """Return whom an address stands for: itself, its /64 in IPv6; None when it is not a public one."""
     try:
@@ -75,8 +76,8 @@ class Throttle:
 
     def key(self, limit: Limit, who: str) -> str:
         """Return under which key somebody's tries are counted."""
-        digest = hmac.new(self._secret, who.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        return f"{limit.name} {digest.hexdigest()}"
+        digest = hmac.digest(self._secret, who.encode("utf-8", "surrogatepass"), "sha256")
+        return f"{limit.name} {digest.hex()}"
 
     def count(self, limit: Limit, who: str | None) -> None:
         """Count one try; raise TooManyAttempts with how long to wait. None is nobody in particular."""
