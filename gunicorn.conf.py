@@ -300,7 +300,7 @@ def post_worker_init(worker):
         # Not at the top: what it imports decides at its import how metrics are kept.
         from webapp.web.reception import Reception
 
-        Reception(worker, lane.answer_at_once)
+        Reception(worker, lane)
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)

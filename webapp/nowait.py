@@ -12,7 +12,14 @@ T = TypeVar("T")
 
 
 class MustWait(BaseException):
-    """This cannot be had without waiting. No Exception: it is nobody's failure, and nobody's to answer."""
+    """This cannot be had without waiting. No Exception: it is nobody's failure, and nobody's to answer.
+
+    `wish` is what was to be done, where that can be done for several at once.
+    """
+
+    def __init__(self, wish: object = None) -> None:
+        super().__init__(wish)
+        self.wish = wish
 
 
 class _Here(threading.local):
@@ -27,18 +34,16 @@ def is_asked() -> bool:
     return _here.hurried
 
 
-def check() -> None:
+def check(wish: object = None) -> None:
     """Raise MustWait where this thread may not wait."""
     if _here.hurried:
-        raise MustWait
+        raise MustWait(wish)
 
 
-def work(task: Callable[[], T]) -> T | None:
-    """Do `task` if nothing has to be waited for; None if something has."""
+def work(task: Callable[[], T]) -> T:
+    """Do `task` if nothing has to be waited for; raise MustWait if something has."""
     _here.hurried = True
     try:
         return task()
-    except MustWait:
-        return None
     finally:
         _here.hurried = False

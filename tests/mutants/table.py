@@ -1056,8 +1056,8 @@ MUTANTS = [
         "tests/web/test_reception.py",
         (
             "who sends a body is answered by who reads it",
-            '        if environ["REQUEST_METHOD"] != "GET" or _has_body(environ):\n',
-            '        if environ["REQUEST_METHOD"] != "GET":\n',
+            "        found = None if _has_body(environ) else self._find_work(environ)\n",
+            "        found = self._find_work(environ)\n",
             "test_a_body_that_looks_like_a_request_is_none",
         ),
     ),
@@ -1088,11 +1088,79 @@ MUTANTS = [
             "",
             "test_who_hangs_up_is_forgotten",
         ),
+    ),
+    *_of(
+        "webapp/web/wire.py",
+        "tests/web/test_reception.py",
         (
             "the rest of an answer is sent",
-            "        if sent == len(answer) and keep:\n",
-            "        if keep:\n",
+            "    if sent == len(answer) and keep:\n",
+            "    if keep:\n",
             "test_nobody_is_kept_waiting_by_who_does_not_read",
+        ),
+    ),
+    *_of(
+        "webapp/web/wire.py",
+        "tests/web/test_joining_together.py",
+        (
+            "a worker that stops keeps no line",
+            "    if not keep:\n",
+            "    if False:\n",
+            "test_a_worker_that_stops_keeps_no_line",
+        ),
+    ),
+    *_of(
+        "webapp/web/crowd.py",
+        "tests/web/test_joining_together.py",
+        (
+            "who joins at the same moment joins in one transaction",
+            "        nowait.check(newcomer)\n",
+            "",
+            "test_who_joins_at_the_same_moment_joins_in_one_transaction",
+        ),
+    ),
+    *_of(
+        "webapp/web/joining.py",
+        "tests/web/test_joining_together.py",
+        (
+            "one thread at a time has joins",
+            "        if not self._at_work:\n",
+            "        if True:\n",
+            "test_one_thread_at_a_time_has_joins_and_takes_so_many",
+        ),
+        (
+            "a group has an end",
+            "        count = min(len(self._waiting), TOGETHER_MAX)\n",
+            "        count = len(self._waiting)\n",
+            "test_one_thread_at_a_time_has_joins_and_takes_so_many",
+        ),
+        (
+            "joins wait in the lane of their first",
+            "SimpleNamespace(begun=self._waiting[0].conn.begun)",
+            "SimpleNamespace(begun=True)",
+            "test_joins_wait_with_those_who_are_as_new_as_their_first",
+        ),
+        (
+            "a stay already there is found by a thread of its own",
+            "answers = [None if one.join.must_wait else",
+            "answers = [None if False else",
+            "test_who_has_a_stay_already_has_a_thread_of_their_own",
+        ),
+        (
+            "a flaw ends the lines that it met",
+            "    outcome: Any = GONE\n",
+            "    outcome: Any = None\n",
+            "test_a_flaw_costs_those_whom_it_met_their_line_and_nobody_else",
+        ),
+    ),
+    *_of(
+        "webapp/web/lateness.py",
+        "tests/web/test_lateness.py",
+        (
+            "who is late without a room is a thread's to find out",
+            "        nowait.check()\n",
+            "",
+            "test_how_late_a_turn_came_is_known_to_a_thread_only",
         ),
     ),
     *_of(

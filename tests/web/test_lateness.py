@@ -6,6 +6,7 @@ from flask import Flask
 from tests.builders import make_sale
 from tests.web.contract import Api
 from tests.web.visitors import visitor
+from webapp import nowait
 from webapp.web.lateness import COME_BACK_SECONDS, LATE_SECONDS
 
 
@@ -33,6 +34,12 @@ def test_before_a_waiting_room_nobody_loses_a_place_for_it(api: Api) -> None:
     late = visitor(api, make_sale(api.db, capacity=0))
     api.house.lateness.seconds = 100.0
     assert late.join().waiting
+
+
+def test_how_late_a_turn_came_is_known_to_a_thread_only(api: Api) -> None:
+    """Where all connections wait nobody has waited, so there nobody may join past those who have."""
+    with pytest.raises(nowait.MustWait):
+        nowait.work(api.house.lateness.refuse_newcomer)
 
 
 def test_who_is_inside_goes_on(api: Api) -> None:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from webapp import nowait
 from webapp.db import Database, new_id
 from webapp.domain import accounts, holds, staying, together, visits, waiting_room
 from webapp.domain.accounts import Person
@@ -80,6 +81,9 @@ class Newcomer:
     check: Callable[[uuid.UUID], None]
 
 
+Joined = Stay | Arrival | Exception  # a new stay, somebody who may have one already, why not
+
+
 class Joins:
     """Begins stays, those of the same moment and room in one transaction (PostgreSQL).
 
@@ -89,17 +93,30 @@ class Joins:
     def __init__(self, db: Database, turns: Turns, wait_seconds: float) -> None:
         self._db = db
         self._turns = turns
-        self._groups: Groups[int, Newcomer, Stay | Arrival | Exception] = Groups(
+        self._groups: Groups[int, Newcomer, Joined] = Groups(
             self._work, _anybody, LOOKS_MAX, wait_seconds
         )
 
     def join(self, newcomer: Newcomer) -> tuple[Stay, bool]:
-        """Return a customer's stay, and whether it is new; raise Rejected (401), or what `check` raises."""
-        found: Stay | Arrival | Exception
+        """Return a customer's stay, and whether it is new; raise Rejected (401), or what `check` raises.
+
+        Where nobody may wait the wish is the newcomer, for `join_together`.
+        """
         if self._db.is_sqlite:
             [found] = self._meet([newcomer])
-        else:
-            found = self._groups.do(newcomer.performance_id, newcomer)
+            return self.settle(found)
+        nowait.check(newcomer)
+        return self.settle(self._groups.do(newcomer.performance_id, newcomer))
+
+    def join_together(self, newcomers: Sequence[Newcomer]) -> list[Joined]:
+        """Let newcomers of one room join, on PostgreSQL; return for each what `settle` makes the answer of."""
+        try:
+            return self._work(newcomers[0].performance_id, newcomers)
+        except Exception as error:  # noqa: BLE001 - it is raised in each of them
+            return [error] * len(newcomers)
+
+    def settle(self, found: Joined) -> tuple[Stay, bool]:
+        """Do the rest of `join`: for who has a stay already in a transaction of its own."""
         if isinstance(found, Exception):
             raise found
         if isinstance(found, Stay):
@@ -109,7 +126,7 @@ class Joins:
         with self._turns.turn(found.account_id):
             return self._db.transact(work, found, instead={STAY_CONSTRAINT: waiting_room.rejoin})
 
-    def _work(self, _: int, group: Sequence[Newcomer]) -> list[Stay | Arrival | Exception]:
+    def _work(self, _: int, group: Sequence[Newcomer]) -> list[Joined]:
         """Return the stays of those who are new, the arrivals of those who are not, and refusals."""
         met = self._meet(group)
         arrivals = [one for one in met if isinstance(one, Arrival)]

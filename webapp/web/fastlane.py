@@ -14,7 +14,7 @@ for a request costs more than the answer itself. Promises:
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -22,9 +22,9 @@ from flask import Flask
 
 from webapp import nowait
 from webapp.db import TRIED_AGAIN
+from webapp.domain.waiting_room import Arrival
 from webapp.ids import random_bytes
 from webapp.web import (
-    actions,
     bearers,
     choosing,
     failures,
@@ -36,6 +36,7 @@ from webapp.web import (
     shapes,
     sold_out,
 )
+from webapp.web.crowd import Joined, Newcomer
 from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.lookups import Answer
@@ -73,16 +74,34 @@ class FastLane:
         answered = _Asked(environ, start_response, kind).answer(work, performance_id)
         return self._wsgi(environ, start_response) if answered is None else answered
 
-    def answer_at_once(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
-        """Answer who polls or looks if nothing has to be waited for; else return None, and nothing has happened."""
-        if environ["REQUEST_METHOD"] != "GET" or _has_body(environ):
-            return None
-        found = self._find_work(environ)
+    def answer_at_once(
+        self, environ: Environ, start_response: Start
+    ) -> "Iterable[bytes] | Join | None":
+        """Answer if nothing has to be waited for. Else return what several who join can do together
+        (`join_together`), or None; then nothing has happened.
+        """
+        found = None if _has_body(environ) else self._find_work(environ)
         if found is None:
             return None
         work, kind, performance_id = found
         asked = _Asked(environ, start_response, kind)
-        return nowait.work(lambda: asked.answer(work, performance_id))
+        try:
+            return nowait.work(lambda: asked.answer(work, performance_id))
+        except nowait.MustWait as waiting:
+            newcomer = waiting.wish
+            return Join(self._house, asked, newcomer) if isinstance(newcomer, Newcomer) else None
+
+    def join_together(self, joins: "Sequence[Join]") -> None:
+        """Do what these have in common, each room's in one transaction; then each has an answer. Raises nothing."""
+        rooms: dict[int, list[Join]] = {}
+        for one in joins:
+            rooms.setdefault(one.newcomer.performance_id, []).append(one)
+        for mine in rooms.values():
+            TRIED_AGAIN.set(0)
+            outcomes = self._house.joins.join_together([one.newcomer for one in mine])
+            mine[0].tried_again = TRIED_AGAIN.get()
+            for one, outcome in zip(mine, outcomes, strict=True):
+                one.outcome = outcome
 
     def _find_work(self, given: Environ) -> "tuple[Work, str, int] | None":
         """Return what to do here, of which kind and for which performance; None if it is Flask's matter."""
@@ -142,12 +161,10 @@ class FastLane:
         house = self._house
 
         def join(asked: "_Asked", performance_id: int) -> Answer:
-            actions.refuse_joining(house, performance_id)
             answer = given.get("HTTP_CHALLENGE_ANSWER", "")
             address = given.get("REMOTE_ADDR")
             joining = Joining(performance_id, address, answer, session, asked.is_from)
-            place, new = queue.join(house, bearers.digest(session), joining)
-            return _told(201 if new else 200, place)
+            return _told_joined(*queue.join(house, bearers.digest(session), joining))
 
         return join
 
@@ -173,7 +190,7 @@ class _Asked:
 
     def __init__(self, given: Environ, start_response: Start, kind: str) -> None:
         self._account_id: str | None = None
-        self._given = given
+        self.given = given
         self._kind = kind
         self._start_response = start_response
         self._began = time.perf_counter()
@@ -182,17 +199,19 @@ class _Asked:
         """Remember for the log whose request it is."""
         self._account_id = str(account_id)
 
-    def answer(self, work: "Work", performance_id: int) -> Iterable[bytes] | None:
+    def answer(
+        self, work: "Work", performance_id: int, tried_again: int = 0
+    ) -> Iterable[bytes] | None:
         """Do the work, answer with what comes of it, and note that; None if it is Flask's matter after all."""
-        offered = self._given.get("HTTP_X_REQUEST_ID", "")
+        offered = self.given.get("HTTP_X_REQUEST_ID", "")
         request_id = offered if security.REQUEST_ID.match(offered) else random_bytes(8).hex()
-        TRIED_AGAIN.set(0)
+        TRIED_AGAIN.set(tried_again)
         code: str | None = None
         try:
             answer = work(self, performance_id)
         except Exception as error:  # noqa: BLE001 - as Flask's handlers would, whatever it is
             status, code, title, facts, more = failures.told(error, request_id)
-            text = failures.describe(status, code, title, self._given["PATH_INFO"], facts)
+            text = failures.describe(status, code, title, self.given["PATH_INFO"], facts)
             headers = [("Content-Type", failures.PROBLEM), _NOT_KEPT, *more.items()]
             answer = Answer(status, headers, text.encode())
         if answer is None:
@@ -202,7 +221,7 @@ class _Asked:
             headers.append(("Content-Length", str(len(answer.body))))
         seconds = time.perf_counter() - self._began
         method, route, retries = (
-            self._given["REQUEST_METHOD"],
+            self.given["REQUEST_METHOD"],
             ROUTES[self._kind],
             TRIED_AGAIN.get(),
         )
@@ -210,6 +229,36 @@ class _Asked:
         security.note(request_id, who, method, route, status, code, seconds, retries)
         self._start_response(_STATUS[status], headers)
         return [answer.body]
+
+
+class Join:
+    """A join that is done together with others (`FastLane.join_together`), and then answered."""
+
+    outcome: Joined
+    tried_again = 0
+
+    def __init__(self, house: House, asked: _Asked, newcomer: Newcomer) -> None:
+        self.newcomer = newcomer
+        self._house, self._asked = house, asked
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the answer takes a transaction of its own."""
+        return isinstance(self.outcome, Arrival)
+
+    def answer(self) -> Iterable[bytes]:
+        """Answer with what came of it."""
+        answered = self._asked.answer(self._tell, self.newcomer.performance_id, self.tried_again)
+        assert answered is not None
+        return answered
+
+    def _tell(self, asked: _Asked, _: int) -> Answer:
+        session = bearers.read(asked.given["HTTP_AUTHORIZATION"])
+        return _told_joined(*queue.answer_joined(self._house, self.outcome, session))
+
+
+def _told_joined(place: dict[str, Any], new: bool) -> Answer:
+    return _told(201 if new else 200, place)
 
 
 def _told(status: int, body: dict[str, Any]) -> Answer:

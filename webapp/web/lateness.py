@@ -9,6 +9,7 @@ served would wait until they give up: they are told when to come back.
 import random
 import threading
 
+from webapp import nowait
 from webapp.web.failures import Rejected
 
 LATE_SECONDS = 3.0
@@ -21,6 +22,7 @@ class Lateness(threading.local):
     seconds = 0.0
 
     def refuse_newcomer(self) -> None:
-        """Raise Rejected (503, busy) for somebody whose turn came late."""
+        """Raise Rejected (503, busy) for somebody whose turn came late: a thread's turn, so this waits for one."""
+        nowait.check()
         if self.seconds > LATE_SECONDS:
             raise Rejected(503, "busy", retry_after=random.randint(*COME_BACK_SECONDS))

@@ -23,6 +23,7 @@ from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
 from webapp.domain.outlook import STALLED_SECONDS, Room
 from webapp.domain.waiting_room import Stay
 from webapp.web import actions, bearers, challenges
+from webapp.web.crowd import Joined
 from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.tokens import Claims
@@ -100,8 +101,18 @@ def join(house: House, who: uuid.UUID | bytes, asked: Joining) -> tuple[dict[str
             house.challenge, account_id, asked.performance_id, asked.challenge_answer
         )
 
-    stay, new = actions.join(house, who, asked.performance_id, check)
-    return answer_stay(house, stay, asked.session and mark(asked.session)), new
+    return _joined(house, asked.session, *actions.join(house, who, asked.performance_id, check))
+
+
+def answer_joined(house: House, found: Joined, session: str | None) -> tuple[dict[str, Any], bool]:
+    """Do the rest of `join` for the bearer of a session who joined together with others."""
+    return _joined(house, session, *house.joins.settle(found))
+
+
+def _joined(
+    house: House, session: str | None, stay: Stay, new: bool
+) -> tuple[dict[str, Any], bool]:
+    return answer_stay(house, stay, session and mark(session)), new
 
 
 def poll(house: House, claims: Claims, token: str, session: str | None) -> dict[str, Any]:

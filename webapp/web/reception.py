@@ -10,34 +10,32 @@ one (docs/benchmarks.md). Promises:
 2. A connection on which nothing has come yet costs no thread.
 """
 
-import ctypes
-import os
+import re
 import selectors
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from gunicorn import http
 from gunicorn.http import wsgi
 
-Answer = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes] | None]
+from webapp.web.fastlane import FastLane, Join
+from webapp.web.joining import Joining, Joins
+from webapp.web.wire import GONE, KEPT, NOTHING_YET, receive_now, send, write
+
 Job = Callable[[Any], Any]  # of a thread, for a connection
 
+_MAY_BE_KNOWN = re.compile(rb"GET /api/|POST /api/v1/performances/[0-9]+/queue ")
 ACCEPTED_AT_ONCE = 100  # with 16 a crowd of newcomers waited half a minute at the door
-RECEIVED_MAX = 8_192
 HEAD_END = b"\r\n\r\n"
-# Python's own calls give the interpreter's lock up, and where 24 threads want it, to have it back takes as long as
-# several answers. These never wait, and keep it.
-_libc = ctypes.PyDLL(None, use_errno=True)
-GONE, KEPT, NOTHING_YET = object(), object(), object()
 
 
 class Reception:
     """Takes the place of what a gthread worker does when a connection is new or readable."""
 
-    def __init__(self, worker: Any, answer: Answer) -> None:
-        self._worker, self._answer = worker, answer
+    def __init__(self, worker: Any, lane: FastLane) -> None:
+        self._worker, self._lane = worker, lane
+        self._joins = Joins(worker, lane, self._go_on)
         self._accept_one, worker.accept = worker.accept, self._accept
         worker.enqueue_req = self._receive
         worker.on_client_socket_readable = partial(self._look_again, worker.keepalived_conns)
@@ -81,6 +79,8 @@ class Reception:
         elif outcome is GONE:
             worker.nr_conns -= 1
             conn.close()
+        elif isinstance(outcome, Joining):
+            self._joins.add(outcome)
         else:
             self._hand_over(conn, outcome)
 
@@ -99,7 +99,7 @@ class Reception:
     def _serve(self, conn: Any) -> Any:
         """Read what is there, and answer if that needs no thread; else return the thread's job."""
         try:
-            data = _receive_now(conn.sock.fileno())
+            data = receive_now(conn.sock.fileno())
         except BlockingIOError:
             return NOTHING_YET
         except OSError:
@@ -111,86 +111,32 @@ class Reception:
         found = self._find_answer(conn, data)
         if found is None:
             return self._worker.handle
+        if isinstance(found, Joining):
+            return found
         conn.begun = True
-        answer, keep = found
-        return self._send(conn, answer, keep=keep)
+        return send(conn, *found)
 
-    def _find_answer(self, conn: Any, data: bytes) -> tuple[bytes, bool] | None:
+    def _find_answer(self, conn: Any, data: bytes) -> "tuple[bytes, bool] | Joining | None":
         """Return an answer and whether the connection outlasts it; None, and all is as it was, if a thread must."""
-        if not (self._worker.alive and data.startswith(b"GET /api/") and _is_whole(data)):
+        if not (self._worker.alive and _MAY_BE_KNOWN.match(data) and _is_whole(data)):
             return None
         parser = conn.parser
         before = parser.mesg
         try:
             request = next(parser)
             response, environ = wsgi.create(request, conn.sock, conn.client, conn.server, conn.cfg)
-            body = self._answer(environ, response.start_response)
-            if body is not None:
-                response.sock = sent = _Sent()
-                for piece in body:
-                    response.write(piece)
-                response.close()
-                return b"".join(sent.pieces), not response.should_close()
+            found = self._lane.answer_at_once(environ, response.start_response)
+            if isinstance(found, Join):
+                return Joining(conn, response, found)
+            if found is not None:
+                return write(response, found, keep=True)
         except Exception:  # noqa: BLE001 - the thread meets the same, and tells it
             pass
         parser.mesg = before
         parser.unreader.unread(data)
         return None
 
-    def _send(self, conn: Any, answer: bytes, *, keep: bool) -> Any:
-        try:
-            sent = _send_now(conn.sock.fileno(), answer)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return GONE
-        if sent == len(answer) and keep:
-            return KEPT
-        return partial(_send_rest, answer[sent:], keep)
-
-
-def _send_rest(rest: bytes, keep: bool, conn: Any) -> bool:
-    """Send as fast as the client reads; return whether the connection is kept, and see it off if not."""
-    try:
-        conn.sock.setblocking(True)
-        conn.sock.sendall(rest)
-    except OSError:
-        return False  # the client has gone
-    return keep
-
 
 def _is_whole(data: bytes) -> bool:
     """Whether this is one request without a body; what says that it has one is found out by who answers."""
     return data.find(HEAD_END) == len(data) - len(HEAD_END)
-
-
-_received = ctypes.create_string_buffer(RECEIVED_MAX)
-
-
-def _receive_now(file: int) -> bytes:
-    length = _libc.recv(file, _received, RECEIVED_MAX, socket.MSG_DONTWAIT)
-    if length < 0:
-        _raise()
-    return ctypes.string_at(_received, length)
-
-
-def _send_now(file: int, data: bytes) -> int:
-    length: int = _libc.send(file, data, len(data), socket.MSG_DONTWAIT)
-    if length < 0:
-        _raise()
-    return length
-
-
-def _raise() -> None:
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number))
-
-
-class _Sent:
-    """A socket for gunicorn's response to write to."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def sendall(self, data: bytes) -> None:
-        self.pieces.append(data)
