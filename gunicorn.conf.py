@@ -245,12 +245,14 @@ class Threads:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, handle, conn):
+    def submit(self, handle, conn, ahead=False):
+        """Have `handle(conn)` called, `ahead` of all others of the same kind: for who has waited already."""
         future = Future()
         lane = self._begun if conn.begun else self._new
         conn.begun = True
         with self._mutex:
-            lane.append((future, handle, conn, time.monotonic()))
+            add = lane.appendleft if ahead else lane.append
+            add((future, handle, conn, time.monotonic()))
         self._signals.put(None)
         return future
 

@@ -72,6 +72,15 @@ def test_who_has_begun_goes_first_and_every_fourth_is_new(
     assert places[2:] == [2 * share + 2, 2 * share + 3]  # and when nobody else did
 
 
+def test_who_has_waited_elsewhere_goes_ahead_of_their_own_kind(till: Till) -> None:
+    new, late, begun = come(begun=False), come(begun=False), come(begun=True)
+    told = [till.threads.submit(till.serve, conn) for conn in (begun, new)]
+    told.append(till.threads.submit(till.serve, late, ahead=True))
+    till.open.set()
+    assert [one.result(10) for one in told] == ["served"] * 3
+    assert till.order == [begun, late, new]
+
+
 def test_it_is_known_how_long_each_has_waited(till: Till) -> None:
     told = till.threads.submit(till.serve, come(begun=False))
     time.sleep(0.2)

@@ -1,6 +1,7 @@
 """Jari sells seats when everyone comes at once. `create_app` is the only place that wires."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
@@ -90,10 +91,12 @@ def create_app(config: Config) -> Flask:
     csrf.exempt(api.blueprint)  # bearer tokens are not sent by browsers on their own
     commands.install(app)
     guards.refuse_unguarded(app)
-    fastlane.install(app, house)
+    lane = fastlane.install(app, house)
     if config.trusted_proxies:
         # Only as many as there are: whatever a client writes before those is what it likes.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]  # as Flask says it is wrapped
+        fixed = partial(ProxyFix, x_for=config.trusted_proxies, x_proto=0)
+        app.wsgi_app = fixed(app.wsgi_app)  # type: ignore[method-assign]  # as Flask says it is wrapped
+        lane.answer_at_once = fixed(lane.answer_at_once)  # type: ignore[method-assign, arg-type]  # its other door
     return app
 
 

@@ -1100,6 +1100,16 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/__init__.py",
+        "tests/web/test_joining_together.py",
+        (
+            "a join is counted for the client behind the proxy",
+            "        lane.answer_at_once = fixed(lane.answer_at_once)",
+            "        fixed(lane.answer_at_once)",
+            "test_whoever_answers_a_join_counts_it_for_the_client_behind_the_proxy",
+        ),
+    ),
+    *_of(
         "webapp/web/wire.py",
         "tests/web/test_joining_together.py",
         (
@@ -1107,6 +1117,16 @@ MUTANTS = [
             "    if not keep:\n",
             "    if False:\n",
             "test_a_worker_that_stops_keeps_no_line",
+        ),
+    ),
+    *_of(
+        "webapp/web/reception.py",
+        "tests/web/test_joining_together.py",
+        (
+            "a stop waits for nobody's next request",
+            "        if not self._worker.alive:  # as",
+            "        if False:  # as",
+            "test_a_worker_that_stops_in_between_keeps_no_line_for_long",
         ),
     ),
     *_of(
@@ -1123,28 +1143,28 @@ MUTANTS = [
         "webapp/web/joining.py",
         "tests/web/test_joining_together.py",
         (
-            "one thread at a time has joins",
-            "        if not self._at_work:\n",
-            "        if True:\n",
-            "test_one_thread_at_a_time_has_joins_and_takes_so_many",
+            "one thread at a time works for a room",
+            "        if room in self._rooms:\n",
+            "        if False:\n",
+            "test_one_thread_at_a_time_works_for_a_room_and_takes_so_many",
         ),
         (
             "a group has an end",
-            "        count = min(len(self._waiting), TOGETHER_MAX)\n",
-            "        count = len(self._waiting)\n",
-            "test_one_thread_at_a_time_has_joins_and_takes_so_many",
+            "        while waiting and len(group) < TOGETHER_MAX:\n",
+            "        while waiting:\n",
+            "test_one_thread_at_a_time_works_for_a_room_and_takes_so_many",
         ),
         (
-            "joins wait in the lane of their first",
-            "SimpleNamespace(begun=self._waiting[0].conn.begun)",
+            "joins wait in the lane of their foremost",
+            "SimpleNamespace(begun=any(one.conn.begun for one in waiting))",
             "SimpleNamespace(begun=True)",
-            "test_joins_wait_with_those_who_are_as_new_as_their_first",
+            "test_a_group_has_the_turn_of_its_foremost_and_the_next_goes_ahead",
         ),
         (
-            "a stay already there is found by a thread of its own",
-            "answers = [None if one.join.must_wait else",
-            "answers = [None if False else",
-            "test_who_has_a_stay_already_has_a_thread_of_their_own",
+            "who has joined waits for nobody's answer",
+            "send(one.conn, *nowait.work(partial(self._write, one)))",
+            "send(one.conn, *self._write(one))",
+            "test_whose_answer_takes_another_wait_has_a_thread_of_their_own",
         ),
         (
             "a flaw ends the lines that it met",
@@ -1191,6 +1211,12 @@ MUTANTS = [
             "lane = self._begun if conn.begun else self._new",
             "lane = self._new",
             "test_who_has_begun_goes_first_and_every_fourth_is_new",
+        ),
+        (
+            "who has waited already goes ahead",
+            "add = lane.appendleft if ahead else lane.append",
+            "add = lane.append",
+            "test_who_has_waited_elsewhere_goes_ahead_of_their_own_kind",
         ),
         (
             "who has just come is not kept outside for ever",

@@ -3,10 +3,12 @@
 import json
 import select
 import socket
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,16 +18,17 @@ import pytest
 from flask import Flask
 from gunicorn.config import Config
 from gunicorn.workers import gthread
+from werkzeug.test import EnvironBuilder
 
 from tests.builders import enter, make_accounts, make_sale, pay, place
 from tests.conftest import config_for, dispose
+from tests.races.soundness import assert_sound
 from tests.servers import Web
 from tests.web.test_reception import is_silent, line_to, read, thread_taken
-from webapp import create_app
+from webapp import create_app, nowait
 from webapp.db import Database
-from webapp.domain.errors import SoldOut
+from webapp.domain import waiting_room
 from webapp.domain.waiting_room import Arrival
-from webapp.web.crowd import Joined
 from webapp.web.fastlane import Join
 from webapp.web.house import House
 from webapp.web.joining import TOGETHER_MAX
@@ -141,13 +144,61 @@ def test_everybody_hears_their_own_outcome(web: Web, db: Database, postgres_url:
     assert len(stays(postgres_url)) == 5
 
 
-def test_tabs_of_one_customer_have_one_place(web: Web, db: Database, postgres_url: str) -> None:
+def begin(app: Flask, sale: int, session: str) -> tuple[Join, list[str]]:
+    """Judge a join where nobody may wait; return it, and a list that its status will be in."""
+    statuses: list[str] = []
+    house: House = app.extensions["jari"]
+    for snapshots in (house.sales, house.availability):
+        snapshots.get(sale)
+    asked = EnvironBuilder(
+        f"/api/v1/performances/{sale}/queue",
+        method="POST",
+        headers={"Authorization": f"Bearer {session}", "X-Forwarded-For": "8.8.8.8"},
+        environ_base={"REMOTE_ADDR": "10.0.0.1"},
+    ).get_environ()
+    lane = app.extensions["jari.fastlane"]
+    join = lane.answer_at_once(asked, lambda status, _: statuses.append(status))
+    assert isinstance(join, Join)
+    return join, statuses
+
+
+def test_a_group_has_an_outcome_for_each(app: Flask, db: Database, postgres_url: str) -> None:
     sale = make_sale(db, capacity=0)
-    [one] = make_accounts(db)
-    look(web, sale)
-    with together(web, *[request(sale, one.session)] * 5) as lines:
-        assert sorted(hear(line)[0] for line in lines) == [200] * 4 + [201]
-    assert len(stays(postgres_url)) == 1
+    waiting, twice, *new = make_accounts(db, 5)
+    db.transact(waiting_room.join, Arrival(uuid.uuid4(), sale, waiting.id))
+    sessions = [twice.session, f"session-{uuid.uuid4().hex}", waiting.session, twice.session]
+    sessions += [one.session for one in new]
+    begun = [begin(app, sale, session) for session in sessions]
+    app.extensions["jari.fastlane"].join_together([join for join, _ in begun])
+    told = []
+    for join, statuses in begun:
+        try:
+            nowait.work(join.answer)
+            told.append(statuses[0][:3])
+        except nowait.MustWait:
+            join.answer()
+            told.append(f"{statuses[0][:3]}, alone")
+    tabs = sorted((told.pop(0), told.pop(2)))  # of one customer: either may be the first
+    assert tabs == ["200, alone", "201"]
+    assert told == ["401", "200, alone", "201", "201", "201"]
+    found = dict(stays(postgres_url))
+    assert len(found) == 5
+    assert len({found[one.id] for one in (twice, *new)}) == 1
+    assert_sound(db)
+
+
+def test_whoever_answers_a_join_counts_it_for_the_client_behind_the_proxy(
+    postgres_url: str,
+) -> None:
+    app = create_app(config_for(postgres_url, trusted_proxies=1))
+    house: House = app.extensions["jari"]
+    [one] = make_accounts(house.db)
+    seen: list[str | None] = []
+    house.throttle.count = lambda limit, who: seen.append(who)
+    join, _ = begin(app, make_sale(house.db, capacity=0), one.session)
+    app.extensions["jari.fastlane"].join_together([join])
+    assert seen == ["8.8.8.8", str(one.id)]
+    dispose(app)
 
 
 def test_before_a_sold_out_house_nobody_waits_for_a_thread(web: Web, db: Database) -> None:
@@ -165,16 +216,6 @@ def test_before_a_sold_out_house_nobody_waits_for_a_thread(web: Web, db: Databas
             return is_silent(waiting)
 
     assert any(is_told_meanwhile() for _ in range(5))  # what is known grows old on a slow machine
-
-
-def test_who_hangs_up_meanwhile_hinders_nobody(web: Web, db: Database) -> None:
-    sale = make_sale(db, capacity=0)
-    people = make_accounts(db, 3)
-    look(web, sale)
-    with together(web, *[request(sale, one.session) for one in people]) as lines:
-        lines[0].close()
-        assert [hear(line)[0] for line in lines[1:]] == [201, 201]
-    assert web.status("/healthz") == 200
 
 
 def test_where_the_database_does_not_answer_all_are_told_when_to_return(
@@ -205,7 +246,8 @@ class Worker:
         self.alive, self.nr_conns = True, 0
         self.keepalived_conns: list[Any] = []
         self.pending_conns: list[Any] = []
-        self.submitted: list[tuple[Any, Any, Future[Any]]] = []
+        self.submitted: list[tuple[Any, Any, Future[Any], bool]] = []
+        self.deferred: list[Callable[[], None]] = []
         self.errors: list[str] = []
         nothing = SimpleNamespace(register=lambda *_: None, unregister=lambda *_: None)
         self.poller, self.tpool, self.method_queue, self.log = nothing, self, self, self
@@ -213,33 +255,47 @@ class Worker:
     def accept(self, _: object) -> None:
         """Nobody is at the door."""
 
-    def submit(self, job: Any, conn: Any) -> Future[Any]:
-        self.submitted.append((job, conn, Future()))
+    def submit(self, job: Any, conn: Any, ahead: bool = False) -> Future[Any]:
+        self.submitted.append((job, conn, Future(), ahead))
         return self.submitted[-1][2]
 
     def defer(self, callback: Any, *args: Any) -> None:
-        callback(*args)
+        self.deferred.append(partial(callback, *args))
+
+    def finish_request(self, *_: object) -> None:
+        """Gunicorn sees to a connection that a thread has had."""
 
     def error(self, text: str, **_: object) -> None:
         self.errors.append(text)
 
-    def work(self) -> bool:
-        """Do what a thread was asked first; return whether for somebody who had asked something before."""
-        job, conn, future = self.submitted.pop(0)
+    exception = error
+
+    def work(self) -> tuple[bool, bool]:
+        """Do what a thread was asked first; return whether for who had begun, and whether ahead of others."""
+        job, conn, future, ahead = self.submitted.pop(0)
         try:
             future.set_result(job(conn))
         except RuntimeError as error:
             future.set_exception(error)
-        return bool(conn.begun)
+        return bool(conn.begun), ahead
+
+    def see_to_connections(self) -> None:
+        while self.deferred:
+            self.deferred.pop(0)()
 
 
 class Somebody(Join):
     """Somebody who joins without a house."""
 
-    def __init__(self, start_response: Any) -> None:
-        self._start_response = start_response
+    def __init__(self, lane: "Lane", room: int, start_response: Any) -> None:
+        self.newcomer: Any = SimpleNamespace(performance_id=room)
+        self._lane, self._start_response = lane, start_response
 
     def answer(self) -> Iterable[bytes]:
+        if self._lane.waits:
+            nowait.check()
+        if self._lane.flaws:
+            raise self._lane.flaws.pop()
         self._start_response("201 CREATED", [("Content-Length", "2")])
         return [b"ok"]
 
@@ -247,41 +303,48 @@ class Somebody(Join):
 class Lane:
     """Lets everybody join."""
 
-    def __init__(self, trouble: Exception | None = None) -> None:
-        self.trouble = trouble
-        self.outcome: Joined = SoldOut()
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        self.flaws: list[Exception] = []
+        self.waits = False
         self.groups: list[int] = []
 
-    def answer_at_once(self, _: object, start_response: Any) -> Join:
-        return Somebody(start_response)
+    def answer_at_once(self, environ: dict[str, Any], start_response: Any) -> Join:
+        return Somebody(self, int(environ["PATH_INFO"].split("/")[4]), start_response)
 
     def join_together(self, joins: Sequence[Join]) -> None:
         if self.trouble:
             raise self.trouble
         self.groups.append(len(joins))
-        for one in joins:
-            one.outcome = self.outcome
 
 
 class Till:
     """A reception, and lines to it."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self) -> None:
         self.worker: Any = Worker()
-        self.reception = Reception(self.worker, lane)  # type: ignore[arg-type]
+        self.config = Config()
+        self.config.set("keepalive", 75)
+        self.lane: Any = Lane()
+        self.reception = Reception(self.worker, self.lane)
         self.lines: list[socket.socket] = []
 
-    def come(self, *, begun: bool = False) -> socket.socket:
+    def come(self, *, begun: bool = False, room: int = 1) -> socket.socket:
         """Join over a line of one's own."""
         theirs, ours = socket.socketpair()
         theirs.settimeout(10)
-        theirs.sendall(request(1, "session"))
-        conn = gthread.TConn(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        theirs.sendall(request(room, "session"))
+        conn = gthread.TConn(self.config, ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
         conn.begun = begun
         self.worker.nr_conns += 1
         self.lines += [theirs, ours]
         self.worker.enqueue_req(conn)
         return theirs
+
+    def work(self) -> tuple[bool, bool]:
+        done: tuple[bool, bool] = self.worker.work()
+        self.worker.see_to_connections()
+        return done
 
     def close(self) -> None:
         for line in self.lines:
@@ -289,62 +352,92 @@ class Till:
 
 
 @pytest.fixture
-def till(request: pytest.FixtureRequest) -> Iterator[Till]:
-    made = Till(getattr(request, "param", None) or Lane())
+def till() -> Iterator[Till]:
+    made = Till()
     yield made
     made.close()
 
 
-def test_one_thread_at_a_time_has_joins_and_takes_so_many(till: Till) -> None:
+def test_one_thread_at_a_time_works_for_a_room_and_takes_so_many(till: Till) -> None:
     lines = [till.come() for _ in range(TOGETHER_MAX + 5)]
     assert len(till.worker.submitted) == 1
-    till.worker.work()
+    till.work()
     late = till.come()
     assert len(till.worker.submitted) == 1
-    till.worker.work()
+    till.work()
     assert till.worker.submitted == []
     assert all(b" 201 " in line.recv(1_024) for line in (*lines, late))
-    lane: Any = till.reception._lane
-    assert lane.groups == [TOGETHER_MAX, 6]
+    assert till.lane.groups == [TOGETHER_MAX, 6]
     assert len(till.worker.keepalived_conns) == till.worker.nr_conns == TOGETHER_MAX + 6
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_joins_wait_with_those_who_are_as_new_as_their_first(till: Till, begun: bool) -> None:
-    till.come(begun=begun)
-    till.come(begun=not begun)
-    assert till.worker.work() is begun
+def test_rooms_do_not_wait_for_each_other(till: Till) -> None:
+    one, other = till.come(room=1), till.come(room=2)
+    assert len(till.worker.submitted) == 2
+    till.worker.submitted.pop(0)  # is taken, and waits for the database
+    till.work()
+    assert b" 201 " in other.recv(1_024)
+    assert not select.select([one], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("first_begun", [False, True])
+def test_a_group_has_the_turn_of_its_foremost_and_the_next_goes_ahead(
+    till: Till, first_begun: bool
+) -> None:
+    till.come(begun=first_begun)
+    for _ in range(TOGETHER_MAX):
+        till.come()
+    assert till.work() == (first_begun, False)
+    assert till.work() == (False, True)
     assert all(conn.begun for conn in till.worker.keepalived_conns)
 
 
 def test_a_worker_that_stops_keeps_no_line(till: Till) -> None:
     line = till.come()
     till.worker.alive = False
-    till.worker.work()
+    till.work()
     assert b"Connection: close" in line.recv(1_024)
-    [(rest, conn, _)] = till.worker.submitted
+    [(rest, conn, _, _)] = till.worker.submitted
     assert rest(conn) is False  # gunicorn sees it off
 
 
-def test_who_has_a_stay_already_has_a_thread_of_their_own(till: Till) -> None:
-    lane: Any = till.reception._lane
-    lane.outcome = Arrival(uuid.uuid4(), 1, uuid.uuid4())
+def test_a_worker_that_stops_in_between_keeps_no_line_for_long(till: Till) -> None:
+    till.come()
+    till.worker.work()
+    till.worker.alive = False
+    till.worker.see_to_connections()
+    [conn] = till.worker.keepalived_conns
+    assert conn.timeout <= time.monotonic() + gthread.STOP_KEEPALIVE_LINGER
+
+
+def test_whose_answer_takes_another_wait_has_a_thread_of_their_own(till: Till) -> None:
+    till.lane.waits = True
     line = till.come()
-    till.worker.work()
+    till.work()
     assert not select.select([line], [], [], 0)[0]
-    till.worker.work()
+    till.work()
     assert b" 201 " in line.recv(1_024)
 
 
-@pytest.mark.parametrize("till", [Lane(trouble=RuntimeError("a flaw"))], indirect=True)
+def test_who_hangs_up_meanwhile_is_forgotten(till: Till) -> None:
+    line, other = till.come(), till.come()
+    line.close()
+    till.work()
+    assert till.worker.nr_conns == 1
+    assert b" 201 " in other.recv(1_024)
+
+
 def test_a_flaw_costs_those_whom_it_met_their_line_and_nobody_else(till: Till) -> None:
     line = till.come()
-    till.worker.work()
+    till.lane.trouble = RuntimeError("a flaw")
+    till.work()
     assert line.recv(1_024) == b""
     assert till.worker.nr_conns == 0
-    assert till.worker.errors == ["Joining failed"]
-    lane: Any = till.reception._lane
-    lane.trouble = None
-    later = till.come()
-    till.worker.work()
-    assert b" 201 " in later.recv(1_024)
+    till.lane.trouble = None
+    till.lane.flaws = [RuntimeError("a flaw")]
+    unlucky, other = till.come(), till.come()
+    till.work()
+    assert unlucky.recv(1_024) == b""
+    assert b" 201 " in other.recv(1_024)
+    assert till.worker.nr_conns == 1
+    assert till.worker.errors == ["Joining failed", "A join could not be answered"]

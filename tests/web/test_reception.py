@@ -206,6 +206,20 @@ def test_a_body_that_looks_like_a_request_is_none(house: tuple[Web, str]) -> Non
         assert is_silent(line)
 
 
+def test_who_asks_whether_to_go_on_is_told_once(house: tuple[Web, str]) -> None:
+    web, path = house
+    with line_to(web) as line:
+        ask(line, path)
+        head = HEAD.format(f"{path}/queue", "Expect: 100-continue\r\nContent-Length: 2\r\n")
+        line.sendall(head.replace("GET", "POST", 1).encode())
+        time.sleep(0.3)
+        line.sendall(b"{}")
+        told = line.recv(4_096)
+        while b" 401 " not in told:
+            told += line.recv(4_096)
+    assert told.count(b"HTTP/1.1 100 Continue") == 1
+
+
 def test_nobody_is_kept_waiting_by_who_does_not_read(
     house: tuple[Web, str], tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ class Joins:
             raise found
         if isinstance(found, Stay):
             return found, True
+        nowait.check()
         # Who has a stay already: this one may touch it, which his other requests may be about.
         work = waiting_room.join if self._db.is_sqlite else waiting_room.rejoin
         with self._turns.turn(found.account_id):

@@ -22,7 +22,6 @@ from flask import Flask
 
 from webapp import nowait
 from webapp.db import TRIED_AGAIN
-from webapp.domain.waiting_room import Arrival
 from webapp.ids import random_bytes
 from webapp.web import (
     bearers,
@@ -92,16 +91,12 @@ class FastLane:
             return Join(self._house, asked, newcomer) if isinstance(newcomer, Newcomer) else None
 
     def join_together(self, joins: "Sequence[Join]") -> None:
-        """Do what these have in common, each room's in one transaction; then each has an answer. Raises nothing."""
-        rooms: dict[int, list[Join]] = {}
-        for one in joins:
-            rooms.setdefault(one.newcomer.performance_id, []).append(one)
-        for mine in rooms.values():
-            TRIED_AGAIN.set(0)
-            outcomes = self._house.joins.join_together([one.newcomer for one in mine])
-            mine[0].tried_again = TRIED_AGAIN.get()
-            for one, outcome in zip(mine, outcomes, strict=True):
-                one.outcome = outcome
+        """Do what these, of one room, have in common, in one transaction; then each has an answer."""
+        TRIED_AGAIN.set(0)
+        outcomes = self._house.joins.join_together([one.newcomer for one in joins])
+        joins[0].tried_again = TRIED_AGAIN.get()
+        for one, outcome in zip(joins, outcomes, strict=True):
+            one.outcome = outcome
 
     def _find_work(self, given: Environ) -> "tuple[Work, str, int] | None":
         """Return what to do here, of which kind and for which performance; None if it is Flask's matter."""
@@ -241,13 +236,8 @@ class Join:
         self.newcomer = newcomer
         self._house, self._asked = house, asked
 
-    @property
-    def must_wait(self) -> bool:
-        """Whether the answer takes a transaction of its own."""
-        return isinstance(self.outcome, Arrival)
-
     def answer(self) -> Iterable[bytes]:
-        """Answer with what came of it."""
+        """Answer with what came of it. For who has a stay already that takes a transaction."""
         answered = self._asked.answer(self._tell, self.newcomer.performance_id, self.tried_again)
         assert answered is not None
         return answered
@@ -281,8 +271,9 @@ def _read_body(given: Environ, length: int) -> bytes:
 Work = Callable[[_Asked, int], Answer | None]
 
 
-def install(app: Flask, house: House) -> None:
-    """Put the fast lane before the application."""
+def install(app: Flask, house: House) -> FastLane:
+    """Put the fast lane before the application; return it."""
     lane = FastLane(app.wsgi_app, house)
     app.extensions["jari.fastlane"] = lane
     app.wsgi_app = lane  # type: ignore[method-assign]  # as Flask says it is wrapped
+    return lane

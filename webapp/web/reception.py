@@ -8,19 +8,22 @@ one (docs/benchmarks.md). Promises:
    or that is unusual in any way goes to a thread, as if nobody had looked at it. So does the rest of an answer that
    the kernel does not take at once.
 2. A connection on which nothing has come yet costs no thread.
+3. Those who may join wait in `joining`, where one thread works for all of a moment.
 """
 
 import re
 import selectors
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from gunicorn import http
 from gunicorn.http import wsgi
+from gunicorn.workers import gthread
 
 from webapp.web.fastlane import FastLane, Join
-from webapp.web.joining import Joining, Joins
+from webapp.web.joining import Joiner, Joiners
 from webapp.web.wire import GONE, KEPT, NOTHING_YET, receive_now, send, write
 
 Job = Callable[[Any], Any]  # of a thread, for a connection
@@ -35,7 +38,7 @@ class Reception:
 
     def __init__(self, worker: Any, lane: FastLane) -> None:
         self._worker, self._lane = worker, lane
-        self._joins = Joins(worker, lane, self._go_on)
+        self._joiners = Joiners(worker, lane, self._go_on)
         self._accept_one, worker.accept = worker.accept, self._accept
         worker.enqueue_req = self._receive
         worker.on_client_socket_readable = partial(self._look_again, worker.keepalived_conns)
@@ -79,13 +82,15 @@ class Reception:
         elif outcome is GONE:
             worker.nr_conns -= 1
             conn.close()
-        elif isinstance(outcome, Joining):
-            self._joins.add(outcome)
+        elif isinstance(outcome, Joiner):
+            self._joiners.add(outcome)
         else:
             self._hand_over(conn, outcome)
 
     def _await(self, conn: Any, connections: Any, on_readable: Callable[..., None]) -> None:
         conn.set_timeout()
+        if not self._worker.alive:  # as gunicorn does: a stop waits for nobody's next request
+            conn.timeout = min(conn.timeout, time.monotonic() + gthread.STOP_KEEPALIVE_LINGER)
         connections.append(conn)
         self._worker.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn))
 
@@ -111,12 +116,12 @@ class Reception:
         found = self._find_answer(conn, data)
         if found is None:
             return self._worker.handle
-        if isinstance(found, Joining):
+        if isinstance(found, Joiner):
             return found
         conn.begun = True
         return send(conn, *found)
 
-    def _find_answer(self, conn: Any, data: bytes) -> "tuple[bytes, bool] | Joining | None":
+    def _find_answer(self, conn: Any, data: bytes) -> "tuple[bytes, bool] | Joiner | None":
         """Return an answer and whether the connection outlasts it; None, and all is as it was, if a thread must."""
         if not (self._worker.alive and _MAY_BE_KNOWN.match(data) and _is_whole(data)):
             return None
@@ -124,17 +129,23 @@ class Reception:
         before = parser.mesg
         try:
             request = next(parser)
+            if any(name == "EXPECT" for name, _ in request.headers):
+                raise _Unusual  # to make its environment answers it
             response, environ = wsgi.create(request, conn.sock, conn.client, conn.server, conn.cfg)
             found = self._lane.answer_at_once(environ, response.start_response)
             if isinstance(found, Join):
-                return Joining(conn, response, found)
+                return Joiner(conn, response, found)
             if found is not None:
                 return write(response, found, keep=True)
-        except Exception:  # noqa: BLE001 - the thread meets the same, and tells it
+        except Exception:  # noqa: BLE001 - the thread meets the same, and tells it or does it
             pass
         parser.mesg = before
         parser.unreader.unread(data)
         return None
+
+
+class _Unusual(Exception):
+    """A request for a thread."""
 
 
 def _is_whole(data: bytes) -> bool:
