@@ -1,6 +1,8 @@
 """Play a scenario: the crowd comes, the watch looks, and what only this kind of rush measures is told."""
 
 import asyncio
+import math
+import statistics
 import time
 from dataclasses import dataclass, field
 
@@ -8,6 +10,7 @@ from tests.rush import gate
 from tests.rush.crowd import Crowd, stop
 from tests.rush.load import KEPT_SECONDS, Load
 from tests.rush.pressed import press
+from tests.rush.scenarios import Scenario
 from tests.rush.stage import Stage
 from tests.rush.watch import Watch
 
@@ -49,7 +52,7 @@ async def rush(stage: Stage, seed: str) -> Outcome:
     await asyncio.sleep(LAST_LOOK_SECONDS)
     await end(watching)
     if stage.scenario.compared:
-        _compare(outcome, stage.scenario.compared)
+        _compare(outcome, stage.scenario)
     return outcome
 
 
@@ -60,22 +63,25 @@ async def end(work: asyncio.Task[None]) -> None:
     await stop([work])
 
 
-def _compare(outcome: Outcome, compared: tuple[tuple[float, float], tuple[float, float]]) -> None:
+def _compare(outcome: Outcome, scenario: Scenario) -> None:
     """Compare bookings without what disturbs them and with it."""
-    without, disturbed = (_booking_p95(outcome.load, *span) for span in compared)
+    told, medians = [], []
+    for start, end in scenario.compared or ():
+        p95s = booking_p95s(outcome.load, start, end, scenario.slice_seconds or end - start)
+        medians.append(statistics.median(p95s))
+        each = ", ".join(f"{p95:,.0f}" for p95 in p95s)
+        told.append(f"{each} ms between seconds {start:.0f} and {end:.0f}")
+    without, disturbed = medians
     outcome.values["slower"] = disturbed / without if without else 0.0
-    outcome.notes.append(
-        f"Holds and payments: p95 {without:,.0f} ms undisturbed (seconds {compared[0][0]:.0f} to"
-        f" {compared[0][1]:.0f}), {disturbed:,.0f} ms disturbed ({compared[1][0]:.0f} to"
-        f" {compared[1][1]:.0f})."
-    )
+    outcome.notes.append(f"Holds and payments, p95: {told[0]}, undisturbed; {told[1]}, disturbed.")
 
 
-def _booking_p95(load: Load, start: float, end: float) -> float:
-    values = [
-        value
-        for name in BOOKING
-        for began, value in zip(load.calls[name].began, load.calls[name].milliseconds, strict=True)
-        if start <= began < end
-    ]
-    return gate.percentile(values, 95)
+def booking_p95s(load: Load, start: float, end: float, slice_seconds: float) -> list[float]:
+    """Return the p95 of holds and payments, in milliseconds, that began in each slice of a time."""
+    slices: list[list[float]] = [[] for _ in range(math.ceil((end - start) / slice_seconds))]
+    for name in BOOKING:
+        calls = load.calls[name]
+        for began, value in zip(calls.began, calls.milliseconds, strict=True):
+            if start <= began < end:
+                slices[int((began - start) / slice_seconds)].append(value)
+    return [gate.percentile(values, 95) for values in slices if values] or [0.0]

@@ -70,6 +70,9 @@ class Scenario:
     waiting_come: tuple[float, float] = (0.0, 0.0)  # between which seconds
     # Between which seconds bookings are compared: without what disturbs them, and with it.
     compared: tuple[tuple[float, float], tuple[float, float]] | None = None
+    # Where that lasts, by the median of slices of so many seconds: a machine that stands still for a moment, in the
+    # one or in the other, says nothing of the house.
+    slice_seconds: float | None = None
 
     def scaled(self, scale: float) -> Self:
         """Return the same with a share of the people, seats and places inside; a pressed sale is shorter as well.
@@ -247,6 +250,7 @@ SCENARIOS = {
         waiting=10_000,
         waiting_come=(30, 80),
         compared=((5, 30), (85, 120)),
+        slice_seconds=5,
         thresholds=SOUND
         | UNFAILING
         | {

@@ -20,7 +20,7 @@ from tests.rush import gate, k6
 from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
-from tests.rush.playing import end
+from tests.rush.playing import booking_p95s, end
 from tests.rush.pressed import Taken, judge
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
 from tests.rush.test_lines import run as alone
@@ -242,6 +242,20 @@ def test_a_slower_machine_is_not_a_slower_house() -> None:
     assert slower_machine == {"kept": pytest.approx(1.0), "recovered": pytest.approx(1.0)}
     slower_house = judge(before, 150, Taken(bookings=100, hellos=8_000))
     assert slower_house == {"kept": pytest.approx(0.75), "recovered": pytest.approx(0.5)}
+
+
+def test_a_machine_that_stands_still_for_a_moment_is_not_a_slow_house() -> None:
+    load, stalled = Load(0, 1.0), 17.3
+    for tenth in range(300):
+        for name, milliseconds in (("place_hold", 8.0), ("pay", 10.0), ("poll_queue", 99.0)):
+            began = tenth / 10
+            calls = load.calls.setdefault(name, Measured())
+            calls.began.append(began)
+            still = stalled <= began < stalled + 1.5
+            calls.milliseconds.append(1_000.0 if still else milliseconds)
+    assert booking_p95s(load, 5, 30, 25) == [1_000.0]
+    assert booking_p95s(load, 5, 30, 5) == [10.0, 10.0, 1_000.0, 10.0, 10.0]
+    assert booking_p95s(load, 5, 7, 5) == [10.0]
 
 
 def test_every_scenario_counts_more_than_latency() -> None:
