@@ -22,6 +22,7 @@ from werkzeug.test import EnvironBuilder
 
 from tests.builders import enter, make_accounts, make_sale, pay, place
 from tests.conftest import config_for, dispose
+from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from tests.servers import Web
 from tests.web.test_reception import is_silent, line_to, read, thread_taken
@@ -185,6 +186,19 @@ def test_a_group_has_an_outcome_for_each(app: Flask, db: Database, postgres_url:
     assert len(found) == 5
     assert len({found[one.id] for one in (twice, *new)}) == 1
     assert_sound(db)
+
+
+def test_that_a_group_was_tried_again_is_said_once(
+    app: Flask, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    sale = make_sale(db, capacity=0)
+    begun = [begin(app, sale, one.session)[0] for one in make_accounts(db, 2)]
+    Faults(db).at_statement(1, "40001", times=2)
+    with caplog.at_level("INFO", "jari.request"):
+        app.extensions["jari.fastlane"].join_together(begun)
+        for join in begun:
+            join.answer()
+    assert [json.loads(record.message)["retries"] for record in caplog.records] == [2, 0]
 
 
 def test_whoever_answers_a_join_counts_it_for_the_client_behind_the_proxy(
