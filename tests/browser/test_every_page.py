@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from tests.browser.live import Live, serve
 from tests.browser.stations import Station, build, visit
 from tests.browser.test_chain import DESKTOP, PHONE, fits
-from tests.conftest import config_for, dispose
+from tests.conftest import config_for, dispose, let_snapshots_last
 from tests.web.surfer import Surfer
 from tests.web.watching import Watch
 from webapp import create_app
@@ -174,8 +174,7 @@ def test_a_page_asks_the_database_no_more_than_it_may(
     station = stations[name]
     surfer = Surfer(shop, station.who)
     house: House = shop.extensions["jari"]
-    for snapshots in (house.sales, house.availability, house.rooms):
-        snapshots._max_age = 3_600.0  # however slow this machine is
+    let_snapshots_last(house)
     db = house.db
     with Watch(db) as first:
         surfer.get(station.path, station.status)

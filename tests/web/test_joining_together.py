@@ -21,7 +21,7 @@ from gunicorn.workers import gthread
 from werkzeug.test import EnvironBuilder
 
 from tests.builders import enter, make_accounts, make_sale, pay, place
-from tests.conftest import config_for, dispose
+from tests.conftest import config_for, dispose, let_snapshots_last
 from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from tests.servers import Web
@@ -41,6 +41,7 @@ Told = tuple[int, dict[str, str], dict[str, Any]]
 @pytest.fixture
 def app(postgres_url: str) -> Iterator[Flask]:
     app = create_app(config_for(postgres_url))
+    let_snapshots_last(app.extensions["jari"])
     yield app
     dispose(app)
 
@@ -206,6 +207,7 @@ def test_whoever_answers_a_join_counts_it_for_the_client_behind_the_proxy(
 ) -> None:
     app = create_app(config_for(postgres_url, trusted_proxies=1))
     house: House = app.extensions["jari"]
+    let_snapshots_last(house)
     [one] = make_accounts(house.db)
     seen: list[str | None] = []
     house.throttle.count = lambda limit, who: seen.append(who)

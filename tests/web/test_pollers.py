@@ -55,13 +55,6 @@ def let_again(api: Api) -> None:
     api.house.pacing._not_before.clear()
 
 
-def let_snapshots_last(api: Api) -> None:
-    """Make the moment between two looks at the database as long as a test."""
-    house = api.house
-    for snapshots in (house.sales, house.rooms, house.availability, house.numbers):
-        snapshots._max_age = 600.0
-
-
 @contextmanager
 def everything_taken(db: Database) -> Iterator[None]:
     """A booking stands in the midst of its transaction, and whatever connections there are else are out."""
@@ -88,7 +81,6 @@ def everything_taken(db: Database) -> Iterator[None]:
 @pytest.mark.failure("F23")
 def test_a_crowd_that_polls_needs_nothing_that_bookers_need(api: Api, crowd: list[Visitor]) -> None:
     """Answered although every connection is out, every customer's turn is taken and a transaction is open."""
-    let_snapshots_last(api)
     together(crowd)
     with ExitStack() as stack:
         stack.enter_context(everything_taken(api.db))
@@ -103,7 +95,6 @@ def test_a_crowd_that_polls_needs_nothing_that_bookers_need(api: Api, crowd: lis
 
 @pytest.mark.failure("F23")
 def test_the_hasty_need_nothing_of_it_either(api: Api, crowd: list[Visitor]) -> None:
-    let_snapshots_last(api)
     together(crowd)
     with everything_taken(api.db), Watch(api.db) as watch:
         assert together(crowd) == {429: CROWD}
@@ -117,7 +108,6 @@ def test_what_a_crowd_makes_a_process_read_is_what_one_of_them_does(
     """Once in a moment, when what the process knows is over; whoever books waits for no more than that."""
     read = []
     for people in (crowd[:1], crowd):
-        let_snapshots_last(api)
         let_time_pass(api)
         with Watch(api.db) as watch:
             assert together(people) == {200: len(people)}
@@ -134,7 +124,6 @@ def test_who_has_just_joined_hears_the_number_from_what_the_process_knows(app: F
     tokens = [person.waiting for person in people]
     ush(api)
     let_time_pass(api)
-    let_snapshots_last(api)
     together(people[:1])
     let_again(api)
     for person, token in zip(people, tokens, strict=True):

@@ -8,8 +8,10 @@ import pytest
 from flask import Flask
 
 from tests.builders import enter, make_accounts, make_sale, place
+from tests.conftest import config_for, dispose
 from tests.faults import Faults
 from tests.kernel.counted import Rise
+from webapp import create_app
 from webapp.db import Database
 from webapp.domain.errors import NotFound
 from webapp.web.house import House
@@ -189,9 +191,11 @@ def test_dropped_at_the_peak_each_key_costs_one_load(app: Flask, db: Database) -
 
 
 @pytest.mark.failure("F29")
-def test_a_hold_is_seen_when_the_snapshot_is_over(app: Flask, db: Database) -> None:
+def test_a_hold_is_seen_when_the_snapshot_is_over(database_url: str) -> None:
+    app = create_app(config_for(database_url))
     house: House = app.extensions["jari"]
     assert house.availability._max_age < 1.0
+    db = house.db
     sale = make_sale(db, seats=5)
     [customer] = make_accounts(db)
     before = house.availability.get(sale)
@@ -202,6 +206,7 @@ def test_a_hold_is_seen_when_the_snapshot_is_over(app: Flask, db: Database) -> N
     assert before.as_of < after.as_of
     assert after.counts() == {"free": 4, "held": 1, "sold": 0, "blocked": 0}
     assert house.states_at(sale, before.version) == "fffff"
+    dispose(app)
 
 
 def test_only_the_last_versions_are_remembered(app: Flask, db: Database) -> None:
