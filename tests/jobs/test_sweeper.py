@@ -1,5 +1,7 @@
 """The sweeper: frees exactly what has expired and is still the dead hold's, in small fenced batches."""
 
+import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -100,7 +102,7 @@ def test_what_the_sweeper_frees_costs_its_owner_nothing(
     hold(db, sale, customer, [3, 4])
 
 
-def test_more_than_a_batch_and_more_than_are_found_at_once(
+def test_more_than_a_batch_and_more_than_a_round(
     db: Database, clock: AdvancingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper, "FOUND_MAX", 8)
@@ -109,9 +111,31 @@ def test_more_than_a_batch_and_more_than_are_found_at_once(
     for place_no, customer in enumerate(make_accounts(db, 20)):
         hold(db, sale, customer, [3 * place_no, 3 * place_no + 1])
     clock.advance(61)
-    assert sweeper.run(db, lead(db)) == 20
+    fence = lead(db)
+    assert [sweeper.run(db, fence) for _ in range(4)] == [8, 8, 4, 0]
     assert db.lookup(seatmap.states, sale) == "f" * 60
     assert all(len(entry["holds"]) <= 3 for entry in facts(db, "holds_expired"))
+
+
+@pytest.mark.failure("F5")
+def test_between_two_batches_it_rests_longer_than_one_takes(
+    db: Database, clock: AdvancingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "BATCH", 1)
+    sale = make_sale(db, seats=3, hold_seconds=60)
+    for seat, customer in enumerate(make_accounts(db, 3)):
+        hold(db, sale, customer, [seat])
+    clock.advance(61)
+    fence, at_work, swept = lead(db), [], sweeper._expire
+
+    def expire(*given: Any) -> int:
+        at_work.append(time.monotonic())
+        time.sleep(0.1)
+        return swept(*given)
+
+    monkeypatch.setattr(sweeper, "_expire", expire)
+    assert sweeper.run(db, fence) == 3
+    assert all(later - earlier >= 0.3 for earlier, later in pairwise(at_work))
 
 
 def test_holds_of_several_performances_are_swept_together(

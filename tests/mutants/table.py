@@ -297,6 +297,12 @@ MUTANTS = [
             "    return holds.expire",
             "test_a_sweeper_that_was_replaced_frees_nothing",
         ),
+        (
+            "the sweeper rests between batches",
+            "REST * (time.monotonic() - began)",
+            "0.0",
+            "test_between_two_batches_it_rests_longer_than_one_takes",
+        ),
     ),
     *_of(
         "jobs/usher.py",
