@@ -35,9 +35,6 @@ from webapp.domain.model import Hold
 WORKERS, THREADS = 2, 24  # the defaults
 ACCOUNTS_AT_ONCE = 2_000
 PREPARING = 4  # threads that place the dead holds
-SWEPT_WITHIN_SECONDS = (
-    60.0  # of the last booking; there is no hurry, what buyers feel of it is what counts
-)
 PLACED_PER_SECOND = 120.0  # at the least: so long before they expire
 
 
@@ -151,18 +148,13 @@ class Stage:
         return self.db.lookup(seatmap.states, self.sale).count(seatmap.SOLD)
 
     def count_swept(self) -> int:
-        """Count the holds that expired and were given back: all dead ones, or so many after SWEPT_WITHIN_SECONDS."""
+        """Count the holds that expired and that the sweeper has given back."""
         query = select(func.count()).where(
             Hold.performance_id == self.sale,
             Hold.end_reason == "expired",
             Hold.swept_at.is_not(None),
         )
-        deadline = time.monotonic() + SWEPT_WITHIN_SECONDS
-        while True:
-            swept = int(self.db.read(lambda tx: tx.execute(query).scalar_one()))
-            if swept >= self.scenario.dead_holds or time.monotonic() > deadline:
-                return swept
-            time.sleep(1)
+        return int(self.db.read(lambda tx: tx.execute(query).scalar_one()))
 
     def export(self, file: Path) -> None:
         """Write what another load tool needs: where, which seats, and everybody's session."""
