@@ -5,7 +5,7 @@ at, measured and checked.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -123,7 +123,7 @@ def build(live: Live) -> list[Station]:
         Station("rows", f"{here}/seats?at=1B#pick", choosing, "#map[data-ready]"),
         Station("checkout", f"{here}/checkout", paying),
         Station("no-hold", f"{here}/checkout", late, status=HoldExpired.status),
-        Station("tickets", booking, owner, "#kept:not([hidden])"),
+        Station("tickets", booking, owner, "#kept:not(.later)"),
         Station("bookings", "/bookings", owner),
         Station("cancelled", f"/bookings/{given_back.reference}", hindered),
         Station("cancellation", f"{booking}/cancellation", owner),
@@ -183,9 +183,13 @@ def _let_others_buy(live: Live, sale: int) -> None:
 
 @contextmanager
 def visit(
-    live: Live, browser: Browser, station: Station, **options: Any
+    live: Live,
+    browser: Browser,
+    station: Station,
+    prepare: Callable[[Page], None] = lambda _: None,
+    **options: Any,
 ) -> Iterator[tuple[Page, list[Any]]]:
-    """Open a page and wait until it is ready; yield it and the answers that it took."""
+    """Open a page and wait until it is ready; yield it and the answers that it took. `prepare` is called before it opens."""
     context = browser.new_context(**options)
     if station.who is not None:
         cookie = {"name": COOKIE, "value": station.who.session, "url": live.address}
@@ -207,6 +211,7 @@ def visit(
     page.on("response", keep)
     page.on("console", complain)
     page.on("pageerror", lambda error: trouble.append(str(error)))
+    prepare(page)
     answer = page.goto(live.address + station.path)
     assert answer
     assert answer.status == station.status

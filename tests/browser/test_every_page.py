@@ -1,14 +1,15 @@
 """Every page, in both languages: no barrier that axe-core finds, no word of the other language, no more bytes,
-requests and SQL queries than it may cost."""
+requests and SQL queries than it may cost, and nothing that moves when its scripts are there."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, Route
 
 from tests.browser.live import Live, serve
 from tests.browser.stations import Station, build, visit
@@ -73,6 +74,15 @@ QUERIES = {
     "lottery": (4, 1),
 }
 NO_QUERIES = (0, 0)
+# The map stands where the list was as soon as it is ready: until then there is something to choose from.
+MAP_TAKES_ITS_PLACE = ("seats", "rows")
+NOTE_MOVES = """
+    window.moved = [];
+    new PerformanceObserver((list) => {
+      for (const move of list.getEntries())
+        for (const { node } of move.sources) moved.push(node?.outerHTML?.slice(0, 80) ?? "something");
+    }).observe({ type: "layout-shift", buffered: true });
+"""
 KOREAN_PAGES_MAY_SAY = re.compile(
     r"Autumn concert: Seoul Chamber Orchestra|Songs by the River|Winter Light|The last evening"
     r"|Hangang Concert Hall|Test hall|The orchestra opens.*?interval\.|Auditorium of \d+"
@@ -157,6 +167,35 @@ def test_a_page_costs_no_more_than_it_may(
     spent = (round(size / 1000), len(first), [answer.url for answer in first])
     assert spent[0] <= kilobytes, spent
     assert spent[1] <= requests, spent
+
+
+def slow_scripts(route: Route) -> None:
+    """Let the page be there before its scripts are."""
+    time.sleep(0.3)
+    route.continue_()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MAP_TAKES_ITS_PLACE])
+def test_nothing_moves_from_under_a_finger(
+    live: Live, browser: Browser, stations: dict[str, Station], name: str
+) -> None:
+    def prepare(page: Page) -> None:
+        page.add_init_script(NOTE_MOVES)
+        page.route("**/*.js", slow_scripts)
+
+    with visit(live, browser, stations[name], prepare, **PHONE) as (page, _):
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("moved") == []
+
+
+def test_what_moves_would_be_seen(
+    live: Live, browser: Browser, stations: dict[str, Station]
+) -> None:
+    with visit(
+        live, browser, stations["wallet"], lambda page: page.add_init_script(NOTE_MOVES)
+    ) as (page, _):
+        page.evaluate("document.querySelector('main').prepend(document.createElement('hr'))")
+        page.wait_for_function("moved.length")
 
 
 @pytest.fixture

@@ -81,6 +81,6 @@ function show(words) {
 }
 
 if (navigator.mediaDevices?.getUserMedia) {
-  camera.hidden = false;
+  camera.classList.remove("later");
   document.querySelector("#scan").addEventListener("click", start);
 }

@@ -8,7 +8,7 @@ async function keep() {
   const kept = await caches.open(KEPT);
   const styles = [...document.querySelectorAll("link[rel=stylesheet], link[rel=icon]")].map((link) => link.href);
   await kept.addAll([location.pathname, "/bookings", ...styles]);
-  document.querySelector("#kept").hidden = false;
+  document.querySelector("#kept").classList.remove("later");
 }
 
 if ("serviceWorker" in navigator) await keep();
