@@ -2,7 +2,7 @@
 
 Promises:
 
-1. Every process is the checkout's own `gunicorn wsgi` or `python -m jobs`, in a session of its own; at the
+1. Every process is the checkout's own `gunicorn wsgi` (or one of an `application` that wraps it) or `python -m jobs`, in a session of its own; at the
    end of the `with` block nothing of it is left, however it was treated meanwhile.
 2. `kill` is SIGKILL to a whole family at once; `workers` says who its children are now.
 3. `Line` stands between the service and PostgreSQL and cuts connections on either side of the instant at
@@ -110,7 +110,14 @@ class Web(Family):
     """The web server, at a free port of 127.0.0.1."""
 
     def __init__(
-        self, url: str, log: Path, *, workers: int = 2, threads: int = 4, **settings: object
+        self,
+        url: str,
+        log: Path,
+        *,
+        workers: int = 2,
+        threads: int = 4,
+        application: str = "wsgi",
+        **settings: object,
     ) -> None:
         self.port = free_port()
         environment = {
@@ -122,7 +129,7 @@ class Web(Family):
             "TOPUPS": "self",
             "COOKIE_SECURE": "0",
         } | {name: str(value) for name, value in settings.items()}
-        super().__init__([sys.executable, "-m", "gunicorn", "wsgi"], environment, log)
+        super().__init__([sys.executable, "-m", "gunicorn", application], environment, log)
         self.http = urllib3.HTTPConnectionPool(
             "127.0.0.1", self.port, maxsize=64, retries=False, timeout=20.0
         )

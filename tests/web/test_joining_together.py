@@ -25,7 +25,7 @@ from tests.conftest import config_for, dispose, let_snapshots_last
 from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from tests.servers import Web
-from tests.web.test_reception import is_silent, line_to, read, thread_taken
+from tests.web.test_reception import all_are_seen, is_silent, line_to, read, thread_taken
 from webapp import create_app, nowait
 from webapp.db import Database
 from webapp.domain import waiting_room
@@ -54,9 +54,9 @@ def db(app: Flask) -> Database:
 
 @pytest.fixture
 def web(app: Flask, postgres_url: str, tmp_path: Path) -> Iterator[Web]:
-    """A server of one thread; what it says has no trace of a failure."""
-    limits = {"TRANSACTION_MS": 1_000, "POOL_TIMEOUT_MS": 500}
-    with Web(postgres_url, tmp_path / "web.log", workers=1, threads=1, **limits) as web:
+    """A server of one thread, which does not forget; what it says has no trace of a failure."""
+    settings = {"application": "tests.remembering", "TRANSACTION_MS": 1_000, "POOL_TIMEOUT_MS": 500}
+    with Web(postgres_url, tmp_path / "web.log", workers=1, threads=1, **settings) as web:
         yield web
         said = web.said()
     assert "Traceback" not in said
@@ -70,7 +70,7 @@ def request(sale: int, session: str, more: str = "", method: str = "POST") -> by
 
 
 def look(web: Web, *sales: int) -> None:
-    """Have the server know these sales for the next moment."""
+    """Have the server know these sales."""
     for sale in sales:
         assert web.status(f"/api/v1/performances/{sale}") == 200
 
@@ -88,6 +88,7 @@ def together(web: Web, *requests: bytes) -> Iterator[list[Any]]:
             sent = [lines.enter_context(line_to(web)) for _ in requests]
             for line, one in zip(sent, requests, strict=True):
                 line.sendall(one)
+            all_are_seen(web)
             assert is_silent(waiting)
         yield sent
 
@@ -102,21 +103,17 @@ def test_who_joins_at_the_same_moment_joins_in_one_transaction(
     web: Web, db: Database, postgres_url: str
 ) -> None:
     sale = make_sale(db, capacity=0)
-
-    def are_one() -> bool:
-        people = make_accounts(db, 9)
-        look(web, sale)
-        with together(web, *[request(sale, one.session) for one in people]) as lines:
-            told = [hear(line) for line in lines]
-            assert [(status, body["status"]) for status, _, body in told] == [(201, "waiting")] * 9
-            for line, (_, _, body) in zip(lines, told, strict=True):  # each has a token of its own
-                token = f"Waiting-Token: {body['waiting_token']}\r\n"
-                line.sendall(request(sale, "", token, "GET"))
-                assert hear(line)[0] == 200
-        began = dict(stays(postgres_url))
-        return len({began[one.id] for one in people}) == 1
-
-    assert any(are_one() for _ in range(5))  # what is known of the sale grows old on a slow machine
+    people = make_accounts(db, 9)
+    look(web, sale)
+    with together(web, *[request(sale, one.session) for one in people]) as lines:
+        told = [hear(line) for line in lines]
+        assert [(status, body["status"]) for status, _, body in told] == [(201, "waiting")] * 9
+        for line, (_, _, body) in zip(lines, told, strict=True):  # each has a token of its own
+            token = f"Waiting-Token: {body['waiting_token']}\r\n"
+            line.sendall(request(sale, "", token, "GET"))
+            assert hear(line)[0] == 200
+    began = dict(stays(postgres_url))
+    assert len({began[one.id] for one in people}) == 1
 
 
 def test_everybody_hears_their_own_outcome(web: Web, db: Database, postgres_url: str) -> None:
@@ -222,16 +219,12 @@ def test_before_a_sold_out_house_nobody_waits_for_a_thread(web: Web, db: Databas
     buyer, late = make_accounts(db, 2)
     inside = enter(db, buyer, sale)
     pay(db, inside, place(db, inside, [0]))
-
-    def is_told_meanwhile() -> bool:
-        look(web, sale)
-        with thread_taken(web) as waiting, line_to(web) as line:
-            line.sendall(request(sale, late.session))
-            told = hear(line)
-            assert (told[0], told[2]["code"]) == (409, "sold_out")
-            return is_silent(waiting)
-
-    assert any(is_told_meanwhile() for _ in range(5))  # what is known grows old on a slow machine
+    look(web, sale)
+    with thread_taken(web) as waiting, line_to(web) as line:
+        line.sendall(request(sale, late.session))
+        told = hear(line)
+        assert (told[0], told[2]["code"]) == (409, "sold_out")
+        assert is_silent(waiting)
 
 
 def test_where_the_database_does_not_answer_all_are_told_when_to_return(

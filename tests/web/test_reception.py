@@ -34,20 +34,32 @@ from webapp.web.wire import KEPT, NOTHING_YET
 HEAD = "GET {} HTTP/1.1\r\nHost: jari\r\n{}\r\n"
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, str]]:
+@contextmanager
+def serving(folder: Path, **options: Any) -> Iterator[tuple[Web, str]]:
     """A server of one thread, and where a sale of a hall of 20,000 seats is found on it."""
-    folder = tmp_path_factory.mktemp("reception")
     url = f"sqlite:///{folder}/jari.sqlite"
     app = create_app(config_for(url))
     migrate_to(app)
     path = f"/api/v1/performances/{make_sale(app.extensions['jari'].db, seats=20_000)}"
     dispose(app)
-    with Web(url, folder / "web.log", workers=1, threads=1) as web:
+    with Web(url, folder / "web.log", workers=1, threads=1, **options) as web:
         yield web, path
         said = web.said()
     assert "Traceback" not in said
     assert "gunicorn has changed" not in said
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, str]]:
+    with serving(tmp_path_factory.mktemp("reception")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, str]]:
+    folder = tmp_path_factory.mktemp("remembering")
+    with serving(folder, application="tests.remembering") as found:
+        yield found
 
 
 @contextmanager
@@ -78,12 +90,20 @@ def ask(line: socket.socket, path: str, more: str = "") -> tuple[int, dict[str, 
     return read(line)
 
 
+def all_are_seen(web: Web) -> None:
+    """Return when the server has read all that was sent before: when it has seen two hang up, one after the other."""
+    for _ in range(2):
+        with line_to(web) as line:
+            line.shutdown(socket.SHUT_WR)
+            assert line.recv(1) == b""
+
+
 @contextmanager
 def thread_taken(web: Web) -> Iterator[socket.socket]:
     """Have the one thread wait for the rest of a request; yield a line that waits for the thread."""
     with line_to(web) as line, line_to(web) as waiting:
         line.sendall(b"GET /heal")
-        time.sleep(0.1)
+        all_are_seen(web)
         waiting.sendall(HEAD.format("/healthz", "").encode())
         yield waiting
 
@@ -92,20 +112,15 @@ def is_silent(line: socket.socket) -> bool:
     return not select.select([line], [], [], 0)[0]
 
 
-def can_look_meanwhile(web: Web, path: str, *, anew: bool) -> bool:
-    """Whether somebody, perhaps new, looks twice while nothing gets a thread."""
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_is_known_needs_no_thread(remembering: tuple[Web, str], anew: bool) -> None:
+    """Somebody, perhaps new, looks twice while nothing gets a thread."""
+    web, path = remembering
     with line_to(web) as line:
         first = ask(line, path)
         with thread_taken(web) as waiting, line_to(web) if anew else nullcontext(line) as looking:
             assert [ask(looking, path)[2] for _ in range(2)] == [first[2]] * 2
-            return is_silent(waiting)
-
-
-@pytest.mark.parametrize("anew", [False, True])
-def test_what_is_known_needs_no_thread(house: tuple[Web, str], anew: bool) -> None:
-    """It is known for most of a second; on a machine that is slow just then, somebody has to look again."""
-    web, path = house
-    assert any(can_look_meanwhile(web, path, anew=anew) for _ in range(5))
+            assert is_silent(waiting)
 
 
 def test_what_is_not_known_any_more_is_asked_for_by_a_thread(house: tuple[Web, str]) -> None:
