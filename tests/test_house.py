@@ -237,7 +237,7 @@ def test_law_3_an_expired_hold_is_no_hold_although_nobody_swept(
 GUARDED_BY = {
     "queue_entry": r"(ended|admitted|retired)_at IS NULL|number IS NULL",
     "hold": r"ended_at IS (NOT )?NULL",
-    "seat": r"hold_id (=|IN|IS NULL)|ticket_id IN",
+    "seat": r"hold_id (=|IN|IS NULL)|ticket_id (IN|= ANY)",
     "wallet": r"balance_minor (\+ .* )?>= ",
     "booking": r"cancelled_at IS NULL",
     "ticket": r"ticket.scanned_at IS NULL AND ticket.voided_at IS NULL",
@@ -406,15 +406,18 @@ def test_law_9_seats_are_asked_for_in_their_order(played: Played) -> None:
 
 
 def seat_numbers(statement: Statement) -> list[int]:
-    """Return the seats that a statement names, by name (psycopg) or by position (SQLite)."""
-    last = re.split(r"seat_no IN \(", statement.text)[-1]
+    """Return the seats that a statement names, in a list or one by one, by name (psycopg) or by position (SQLite)."""
+    last = re.split(r"seat_no (?:IN|= ANY) \(", statement.text)[-1]
     before = statement.text[: -len(last)]
-    names = re.match(r"(\?|%\(\w+\)s(::\w+)?|[, ])+", last)
+    listed = re.match(r"(?:SELECT .*\s+FROM json_each|CAST)\(", last)
+    names = re.match(r"(\?|%\(\w+\)s(::\w+)?|[, ])+", last[listed.end() if listed else 0 :])
     assert names
     given = statement.parameters
     if isinstance(given, dict):
-        return [given[name] for name in re.findall(r"%\((\w+)\)s", names[0])]
-    return list(given[before.count("?") :][: names[0].count("?")])
+        found = [given[name] for name in re.findall(r"%\((\w+)\)s", names[0])]
+    else:
+        found = list(given[before.count("?") :][: names[0].count("?")])
+    return [int(seat_no) for seat_no in re.findall(r"\d+", found[0])] if listed else found
 
 
 # -- law 8: the database's clock is the only clock ----------------------------------------------------

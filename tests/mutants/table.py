@@ -489,14 +489,14 @@ MUTANTS = [
         ),
         (
             "a live hold is not swept",
-            "Hold.ended_at.is_(None), Hold.expires_at <= tx.now)\n        .values(ended_at",
-            "Hold.ended_at.is_(None))\n        .values(ended_at",
+            "_HOLD.c.ended_at.is_(None), _LATE)\n        .values(ended_at",
+            "_HOLD.c.ended_at.is_(None))\n        .values(ended_at",
             f"{SWEEPER}::test_a_hold_that_lives_is_not_swept_whoever_says_so",
         ),
         (
             "a paid hold is not swept again",
-            "Hold.ended_at.is_(None), Hold.expires_at <= tx.now)\n        .values(ended_at",
-            "Hold.expires_at <= tx.now)\n        .values(ended_at",
+            "_HOLD.c.ended_at.is_(None), _LATE)\n        .values(ended_at",
+            "_LATE)\n        .values(ended_at",
             f"{SWEEPER}::test_of_a_mixed_crowd_exactly_the_expired_are_swept",
         ),
     ),
@@ -673,8 +673,8 @@ MUTANTS = [
         ),
         (
             "only seats that are still of the dead hold are freed",
-            "update(_SEAT).where(Seat.hold_id.in_(hold_ids))",
-            "update(_SEAT)",
+            "of_seats, of_holds)\n",
+            "of_seats)\n",
             f"{SWEEPER}::test_of_a_mixed_crowd_exactly_the_expired_are_swept",
         ),
         (
@@ -685,8 +685,8 @@ MUTANTS = [
         ),
         (
             "only one's own tickets' seats are freed",
-            "update(_SEAT).where(Seat.ticket_id.in_(ticket_ids))",
-            "update(_SEAT)",
+            "of_seats, of_tickets)\n",
+            "of_seats)\n",
             f"{BOOKINGS}::test_a_cancellation_frees_no_seat_that_is_anothers",
         ),
     ),

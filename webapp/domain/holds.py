@@ -11,7 +11,6 @@ Promises:
 """
 
 import uuid
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,7 +31,7 @@ from webapp.domain.errors import (
     TooManySeats,
 )
 from webapp.domain.model import Allowance, Booking, Hold, table_of
-from webapp.domain.rows import UPSERT, Change, given_of
+from webapp.domain.rows import UPSERT, Change, among_lists, given_of
 from webapp.domain.staying import Admission
 from webapp.domain.waiting_room import Pass
 from webapp.statements import Prepared, inserting
@@ -306,32 +305,39 @@ def expire(tx: Tx, hold_ids: Sequence[uuid.UUID]) -> int:
     Small batches, keyed and re-checked: a payment that was a moment earlier has ended its hold, a
     customer who took the seats since has his own hold on them, and neither is touched.
     """
-    closed = tx.execute(
-        update(_HOLD)
-        .where(Hold.id.in_(sorted(hold_ids)), Hold.ended_at.is_(None), Hold.expires_at <= tx.now)
-        .values(ended_at=tx.now, end_reason="expired", swept_at=tx.now)
-        .returning(_HOLD.c.id, _HOLD.c.performance_id, _HOLD.c.seats)
-    ).all()
-    others = sorted(set(hold_ids) - {row.id for row in closed})
-    if others:
-        # Not `swept_at IS NULL`: it would let PostgreSQL read the index of all that is unswept.
-        tx.execute(
-            update(_HOLD)
-            .where(Hold.id.in_(others), Hold.ended_at.is_not(None))
-            .values(swept_at=tx.now)
-        )
-    by_performance: dict[int, list[Any]] = defaultdict(list)
-    for row in closed:
-        by_performance[row.performance_id].append(row)
+    closed = tx.fetch(_EXPIRE, id=sorted(hold_ids), now=tx.now)
+    if others := sorted(set(hold_ids) - {hold_id for hold_id, _, _ in closed}):
+        tx.fetch(_MARK_SWEPT, id=others, now=tx.now)
     freed: dict[str, list[int]] = {}
-    for performance_id, rows in sorted(by_performance.items()):
-        seat_nos = sorted(seat_no for row in rows for seat_no, _ in row.seats)
-        freed[str(performance_id)] = seats.free(
-            tx, performance_id, seat_nos, [row.id for row in rows]
-        )
+    for sale in sorted({performance_id for _, performance_id, _ in closed}):
+        ended = {hold_id: held for hold_id, its_sale, held in closed if its_sale == sale}
+        seat_nos = sorted(seat_no for held in ended.values() for seat_no, _ in held)
+        freed[str(sale)] = seats.free(tx, sale, seat_nos, list(ended))
     if closed:
-        tx.record("holds_expired", holds=[str(row.id) for row in closed], freed=freed)
+        tx.record("holds_expired", holds=[str(hold_id) for hold_id, _, _ in closed], freed=freed)
     return len(closed)
+
+
+_LATE = _HOLD.c.expires_at <= bindparam("now")
+_EXPIRE = among_lists(
+    lambda among_these: (
+        update(_HOLD)
+        .where(among_these, _HOLD.c.ended_at.is_(None), _LATE)
+        .values(ended_at=bindparam("now"), end_reason="expired", swept_at=bindparam("now"))
+        .returning(_HOLD.c.id, _HOLD.c.performance_id, _HOLD.c.seats)
+    ),
+    _HOLD.c.id,
+)
+_MARK_SWEPT = among_lists(
+    lambda among_these: (
+        update(_HOLD)
+        # Not `swept_at IS NULL`: it would let PostgreSQL read the index of all that is unswept.
+        .where(among_these, _HOLD.c.ended_at.is_not(None))
+        .values(swept_at=bindparam("now"))
+        .returning(_HOLD.c.id)
+    ),
+    _HOLD.c.id,
+)
 
 
 def _close(tx: Tx, hold_id: uuid.UUID, reason: str, replaced_by: uuid.UUID | None) -> Held | None:
@@ -360,7 +366,6 @@ def close_paid_together(tx: Tx, passes: Mapping[uuid.UUID, Pass]) -> dict[uuid.U
     return {held.id: held for held in map(_held, rows)}
 
 
-_LATE = _HOLD.c.expires_at <= bindparam("now")
 _REASON = bindparam("reason", type_=_HOLD.c.end_reason.type)
 _SUCCESSOR = bindparam("successor", type_=_HOLD.c.replaced_by.type)
 _CLOSE = Change(

@@ -17,6 +17,7 @@ on that row alone, so its lock is all that serializability asks for. Promises:
 """
 
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from sqlalchemy import (
     Table,
     Uuid,
     and_,
+    any_,
     bindparam,
     cast,
     column,
@@ -137,6 +139,26 @@ def many(*columns: Column[Any]) -> Any:
     return func.unnest(*lists).table_valued(*named, name="given").render_derived()
 
 
+def among_lists(make: Callable[..., Any], *columns: Column[Any]) -> Prepared:
+    """Make ready the statement that `make` returns when it is given, for each column, that it is one of a list.
+
+    A list is one parameter, named as its column: nothing is rendered for each of its elements.
+    """
+    return Prepared({database: make(*map(among, columns)) for database, among in _AMONG.items()})
+
+
+def _among_array(one: Column[Any]) -> ColumnElement[bool]:
+    return one == any_(list_for(one))
+
+
+def _among_json(one: Column[Any]) -> ColumnElement[bool]:
+    elements = func.json_each(bindparam(one.name, type_=_Json())).table_valued("value")
+    return one.in_(select(elements.c.value))
+
+
+_AMONG = {"postgresql": _among_array, "sqlite": _among_json}
+
+
 def list_for(one: Column[Any]) -> ColumnElement[Any]:
     """Make the parameter that takes a list of values for a column and is named as it (PostgreSQL)."""
     return cast(bindparam(one.name, type_=_Literal(one.type)), postgresql.ARRAY(one.type))
@@ -174,6 +196,18 @@ class _Literal(UserDefinedType[Sequence[Any]]):
         def literal(values: Sequence[Any] | None) -> str:
             texts = ("NULL" if value is None else element(value) for value in values or ())
             return "{" + ",".join(texts) + "}"
+
+        return literal
+
+
+class _Json(UserDefinedType[Sequence[Any]]):
+    """A list of ids or numbers as SQLite's json_each reads it."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[Any] | None], str]:
+        def literal(values: Sequence[Any] | None) -> str:
+            return json.dumps([v.hex if isinstance(v, uuid.UUID) else v for v in values or ()])
 
         return literal
 

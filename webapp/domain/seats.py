@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Update,
     and_,
     any_,
     bindparam,
@@ -27,7 +26,7 @@ from sqlalchemy.sql.expression import Grouping
 
 from webapp.db import Tx
 from webapp.domain.model import Seat, table_of
-from webapp.domain.rows import list_for
+from webapp.domain.rows import among_lists, list_for
 from webapp.statements import Prepared
 
 _SEAT = table_of(Seat)
@@ -161,12 +160,20 @@ def free(
     tx: Tx, performance_id: int, seat_nos: Sequence[int], hold_ids: Sequence[uuid.UUID]
 ) -> list[int]:
     """Free those of `seat_nos` that one of `hold_ids` still has; return them, sorted."""
-    return _returned(
-        tx,
-        update(_SEAT).where(Seat.hold_id.in_(hold_ids)).values(hold_id=None, held_until=None),
-        performance_id,
-        seat_nos,
-    )
+    rows = tx.fetch(_FREE, performance=performance_id, seat_no=seat_nos, hold_id=hold_ids)
+    return sorted(seat_no for (seat_no,) in rows)
+
+
+_FREE = among_lists(
+    lambda of_seats, of_holds: (
+        update(_SEAT)
+        .where(_OF_PERFORMANCE, of_seats, of_holds)
+        .values(hold_id=null(), held_until=null())
+        .returning(_SEAT.c.seat_no)
+    ),
+    _SEAT.c.seat_no,
+    _SEAT.c.hold_id,
+)
 
 
 def sell(tx: Tx, performance_id: int, hold_id: uuid.UUID, tickets: Mapping[int, uuid.UUID]) -> int:
@@ -234,14 +241,17 @@ def take_back(
     tx: Tx, performance_id: int, seat_nos: Sequence[int], ticket_ids: Sequence[uuid.UUID]
 ) -> list[int]:
     """Free those of `seat_nos` that were sold as one of `ticket_ids`; return them, sorted."""
-    return _returned(
-        tx,
-        update(_SEAT).where(Seat.ticket_id.in_(ticket_ids)).values(ticket_id=None),
-        performance_id,
-        seat_nos,
-    )
+    rows = tx.fetch(_TAKE_BACK, performance=performance_id, seat_no=seat_nos, ticket_id=ticket_ids)
+    return sorted(seat_no for (seat_no,) in rows)
 
 
-def _returned(tx: Tx, change: Update, performance_id: int, seat_nos: Sequence[int]) -> list[int]:
-    keyed = change.where(Seat.performance_id == performance_id, Seat.seat_no.in_(seat_nos))
-    return sorted(tx.execute(keyed.returning(_SEAT.c.seat_no)).scalars())
+_TAKE_BACK = among_lists(
+    lambda of_seats, of_tickets: (
+        update(_SEAT)
+        .where(_OF_PERFORMANCE, of_seats, of_tickets)
+        .values(ticket_id=null())
+        .returning(_SEAT.c.seat_no)
+    ),
+    _SEAT.c.seat_no,
+    _SEAT.c.ticket_id,
+)
