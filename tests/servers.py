@@ -2,8 +2,8 @@
 
 Promises:
 
-1. Every process is the checkout's own `gunicorn wsgi` (or one of an `application` that wraps it) or `python -m jobs`, in a session of its own; at the
-   end of the `with` block nothing of it is left, however it was treated meanwhile.
+1. Every process is the checkout's own `gunicorn wsgi` (or an `application` that wraps it) or `python -m jobs`,
+   in a session of its own; at the end of the `with` block nothing of it is left, however it was treated meanwhile.
 2. `kill` is SIGKILL to a whole family at once; `workers` says who its children are now.
 3. `Line` stands between the service and PostgreSQL and cuts connections on either side of the instant at
    which a COMMIT is applied, as a network does that fails at the wrong moment.
