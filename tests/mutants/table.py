@@ -673,7 +673,7 @@ MUTANTS = [
         ),
         (
             "only seats that are still of the dead hold are freed",
-            "of_seats, of_holds)\n",
+            "of_seats, of_owners)\n",
             "of_seats)\n",
             f"{SWEEPER}::test_of_a_mixed_crowd_exactly_the_expired_are_swept",
         ),
@@ -685,7 +685,7 @@ MUTANTS = [
         ),
         (
             "only one's own tickets' seats are freed",
-            "of_seats, of_tickets)\n",
+            "of_seats, of_owners)\n",
             "of_seats)\n",
             f"{BOOKINGS}::test_a_cancellation_frees_no_seat_that_is_anothers",
         ),

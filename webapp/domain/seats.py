@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Update,
     and_,
     any_,
     bindparam,
@@ -27,7 +28,7 @@ from sqlalchemy.sql.expression import Grouping
 from webapp.db import Tx
 from webapp.domain.model import Seat, table_of
 from webapp.domain.rows import among_lists, list_for
-from webapp.statements import Prepared
+from webapp.statements import Prepared, Rows
 
 _SEAT = table_of(Seat)
 
@@ -160,20 +161,31 @@ def free(
     tx: Tx, performance_id: int, seat_nos: Sequence[int], hold_ids: Sequence[uuid.UUID]
 ) -> list[int]:
     """Free those of `seat_nos` that one of `hold_ids` still has; return them, sorted."""
-    rows = tx.fetch(_FREE, performance=performance_id, seat_no=seat_nos, hold_id=hold_ids)
+    return _seats_of(
+        tx.fetch(_FREE, performance=performance_id, seat_no=seat_nos, hold_id=hold_ids)
+    )
+
+
+def _freeing(owner: Column[Any], *forgotten: Column[Any]) -> Prepared:
+    """Make ready what frees those seats of a list that one of a list of owners still has."""
+
+    def make(of_seats: ColumnElement[bool], of_owners: ColumnElement[bool]) -> Update:
+        return (
+            update(_SEAT)
+            .where(_OF_PERFORMANCE, of_seats, of_owners)
+            .values({column: null() for column in (owner, *forgotten)})
+            .returning(_SEAT.c.seat_no)
+        )
+
+    return among_lists(make, _SEAT.c.seat_no, owner)
+
+
+_FREE = _freeing(_SEAT.c.hold_id, _SEAT.c.held_until)
+_TAKE_BACK = _freeing(_SEAT.c.ticket_id)
+
+
+def _seats_of(rows: Rows) -> list[int]:
     return sorted(seat_no for (seat_no,) in rows)
-
-
-_FREE = among_lists(
-    lambda of_seats, of_holds: (
-        update(_SEAT)
-        .where(_OF_PERFORMANCE, of_seats, of_holds)
-        .values(hold_id=null(), held_until=null())
-        .returning(_SEAT.c.seat_no)
-    ),
-    _SEAT.c.seat_no,
-    _SEAT.c.hold_id,
-)
 
 
 def sell(tx: Tx, performance_id: int, hold_id: uuid.UUID, tickets: Mapping[int, uuid.UUID]) -> int:
@@ -241,17 +253,6 @@ def take_back(
     tx: Tx, performance_id: int, seat_nos: Sequence[int], ticket_ids: Sequence[uuid.UUID]
 ) -> list[int]:
     """Free those of `seat_nos` that were sold as one of `ticket_ids`; return them, sorted."""
-    rows = tx.fetch(_TAKE_BACK, performance=performance_id, seat_no=seat_nos, ticket_id=ticket_ids)
-    return sorted(seat_no for (seat_no,) in rows)
-
-
-_TAKE_BACK = among_lists(
-    lambda of_seats, of_tickets: (
-        update(_SEAT)
-        .where(_OF_PERFORMANCE, of_seats, of_tickets)
-        .values(ticket_id=null())
-        .returning(_SEAT.c.seat_no)
-    ),
-    _SEAT.c.seat_no,
-    _SEAT.c.ticket_id,
-)
+    return _seats_of(
+        tx.fetch(_TAKE_BACK, performance=performance_id, seat_no=seat_nos, ticket_id=ticket_ids)
+    )
