@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.live import Live
 from tests.browser.test_chain import DESKTOP, PHONE, sign_in, visiting
@@ -115,15 +115,33 @@ def test_leaving_gives_the_seats_back_at_once(live: Live, browser: Browser) -> N
     place(live.db, enter(live.db, other, performance_id), [0, 1])
 
 
-def test_tickets_open_without_a_network(live: Live, browser: Browser) -> None:
+def with_two_tickets(live: Live, visitor: Visitor) -> tuple[str, Customer]:
+    """Come as somebody who has paid for two seats; return the booking's address, and who it is."""
     performance_id, customer = on_sale(live)
     admitted = enter(live.db, customer, performance_id)
     paid = pay(live.db, admitted, place(live.db, admitted, [0, 1]))
+    sign_in(visitor, customer)
+    return f"{live.address}/bookings/{paid.reference}", customer
+
+
+def sign_out(page: Page) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in").wait_for()
+
+
+WHAT_IS_KEPT = """
+async () => {
+    const caught = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
+    return (await Promise.all(caught.map((cache) => cache.keys()))).flat().map((request) => request.url);
+}
+"""
+
+
+def test_tickets_open_without_a_network(live: Live, browser: Browser) -> None:
     with visiting(live, browser, **PHONE) as visitor:
-        sign_in(visitor, customer)
         page = visitor.page
-        page.goto(f"{live.address}/bookings/{paid.reference}")
-        expect(page.locator("#kept")).to_be_visible()
+        page.goto(with_two_tickets(live, visitor)[0])
+        expect(page.get_by_text("Kept on this device:")).to_be_visible()
         page.context.set_offline(True)
         page.reload()
         codes = page.get_by_role("img", name="QR code")
@@ -135,19 +153,41 @@ def test_tickets_open_without_a_network(live: Live, browser: Browser) -> None:
         )
         page.context.set_offline(False)
         page.reload()
-        page.get_by_role("button", name="Sign out").click()
-        page.get_by_role("link", name="Sign in").wait_for()
-        assert page.evaluate("caches.keys()") == []
+        sign_out(page)
+        assert page.evaluate(WHAT_IS_KEPT) == []
+
+
+def test_nothing_is_kept_of_one_who_signs_out_meanwhile(live: Live, browser: Browser) -> None:
+    with visiting(live, browser, cut_off=True, **PHONE) as visitor:
+        page = visitor.page
+        page.add_init_script("""
+            const open = caches.open.bind(caches);
+            const signedOut = new Promise((resolve) => { window.goOn = resolve; });
+            caches.open = async (name) => { await signedOut; return open(name); };
+        """)
+        address, _ = with_two_tickets(live, visitor)
+        page.goto(address)
+        elsewhere = page.context.new_page()
+        elsewhere.goto(address)
+        sign_out(elsewhere)
+        page.evaluate("goOn()")
+        expect(page.get_by_text("Not kept on this device:")).to_be_visible()
+        assert elsewhere.evaluate(WHAT_IS_KEPT) == []
+
+
+def test_tickets_that_cannot_be_kept_say_so(live: Live, browser: Browser) -> None:
+    with visiting(live, browser, **PHONE) as visitor:
+        page = visitor.page
+        page.add_init_script("Cache.prototype.addAll = async () => { throw new Error('full'); }")
+        page.goto(with_two_tickets(live, visitor)[0])
+        expect(page.get_by_text("Not kept on this device:")).to_be_visible()
 
 
 def test_the_refund_is_shown_before(live: Live, browser: Browser) -> None:
-    performance_id, customer = on_sale(live)
-    admitted = enter(live.db, customer, performance_id)
-    paid = pay(live.db, admitted, place(live.db, admitted, [0, 1]))
     with visiting(live, browser, **PHONE) as visitor:
-        sign_in(visitor, customer)
         page = visitor.page
-        page.goto(f"{live.address}/bookings/{paid.reference}")
+        address, customer = with_two_tickets(live, visitor)
+        page.goto(address)
         page.get_by_role("link", name="Cancel this booking").click()
         expect(page.locator("dd.big")).to_have_text("₩2,000")
         assert spent(live, customer) == 2_000
