@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.live import Live
 from tests.browser.test_chain import DESKTOP, PHONE, fits, sign_in, visiting
+from tests.browser.visitor import ARRIVE_MS
 from tests.builders import Customer, enter, make_accounts, make_sale, place
 from webapp.db import Tx
 from webapp.domain import waiting_room
@@ -430,6 +431,16 @@ def test_a_slow_network_has_the_list_first(live: Live, browser: Browser) -> None
         page.get_by_role("checkbox", name=re.compile("^Row C, seat 4 free")).check(force=True)
         page.get_by_role("button", name="Hold the chosen seats").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Pay for your seats")
+
+
+def test_the_map_comes_after_a_network_that_was_gone(live: Live, browser: Browser) -> None:
+    sale, customer = on_sale(live)
+    with visiting(live, browser, cut_off=True, **DESKTOP) as visitor:
+        sign_in(visitor, customer)
+        page = visitor.page
+        page.route("**/map/*.json", lambda route: route.abort(), times=1)
+        page.goto(f"{live.address}/performances/{sale}/seats")
+        expect(page.locator("#map")).to_be_visible(timeout=ARRIVE_MS)
 
 
 def test_best_available_says_why_and_tries_elsewhere(live: Live, browser: Browser) -> None:

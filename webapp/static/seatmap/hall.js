@@ -2,11 +2,22 @@
 // the server says how it is packed (webapp/web/map_shapes.py).
 
 const SIDES = [-1, 1];
+const AFTER_TROUBLE_MS = 5_000;
 
+/** Load the hall, trying until it is there: the list has the same seats meanwhile. */
 export async function loadHall(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`the hall could not be loaded: ${answer.status}`);
-  return new Hall(await answer.json());
+  let shape;
+  while (!(shape = await download(address))) await new Promise((done) => setTimeout(done, AFTER_TROUBLE_MS));
+  return new Hall(shape);
+}
+
+async function download(address) {
+  try {
+    const answer = await fetch(address);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null; // no network for a moment
+  }
 }
 
 /** Turn a first value and differences into the values themselves. */
