@@ -303,6 +303,7 @@ WAITING = text("number IS NOT NULL AND admitted_at IS NULL AND retired_at IS NUL
 ADMITTED = text("admitted_at IS NOT NULL")
 INSIDE = text("admitted_at IS NOT NULL AND retired_at IS NULL")
 GAVE_UP_WAITING = text("admitted_at IS NULL AND retired_at IS NOT NULL")
+INVITED = text("invited_at IS NOT NULL")
 
 
 class QueueEntry(Base):
@@ -357,6 +358,13 @@ class QueueEntry(Base):
             "number",
             postgresql_where=GAVE_UP_WAITING,
             sqlite_where=GAVE_UP_WAITING,
+        ),
+        Index(
+            "ix_queue_entry_invited",
+            "performance_id",
+            "number",
+            postgresql_where=INVITED,
+            sqlite_where=INVITED,
         ),
         ROOM_TO_GROW,
     )

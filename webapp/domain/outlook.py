@@ -14,8 +14,10 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, case, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.db import Tx, seconds
 from webapp.domain import admission, catalogue, pace, rooms
@@ -38,8 +40,9 @@ class Room:
     """A room at one instant: enough to tell any numbered token where it stands, without a query.
 
     `front` is the lowest number still waiting (one past the last number when nobody is); `gone` are the
-    numbers from `front` on whose stays ended while waiting, sorted. A million waiting cost no more than
-    ten; `gone` grows with those who left only.
+    numbers from `front` on that wait no more, sorted: who left, and guests who were let past the line.
+    `guests` are the entries of those who were let in before they had a number. A million waiting cost no
+    more than ten.
     """
 
     performance_id: int
@@ -53,6 +56,7 @@ class Room:
     message: str = ""
     arrival_seconds: int = catalogue.ARRIVAL_SECONDS
     awaits_beacon: bool = False
+    guests: frozenset[uuid.UUID] = frozenset()
 
     def ahead(self, number: int) -> int:
         """How many wait before `number`."""
@@ -111,6 +115,11 @@ def look(tx: Tx, performance_id: int) -> Room:
         message=settings.message,
         arrival_seconds=settings.arrival_seconds,
         awaits_beacon=_awaits_beacon(tx, performance_id),
+        guests=frozenset(
+            tx.execute(
+                _invited(QueueEntry.id, performance_id, QueueEntry.number.is_(None))
+            ).scalars()
+        ),
     )
 
 
@@ -140,7 +149,7 @@ _NUMBERED_LATELY = Prepared(
 
 
 def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...]]:
-    """Read the lowest number that waits, and the later ones that gave up."""
+    """Read the lowest number that waits, and the later ones that do not."""
     waiting = (
         QueueEntry.performance_id == performance_id,
         QueueEntry.admitted_at.is_(None),
@@ -152,12 +161,20 @@ def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...]]:
     ).scalar()
     if front is None:
         front = _last_number(tx, performance_id) + 1
-    gone = tx.execute(
-        select(QueueEntry.number)
-        .where(*waiting, QueueEntry.number >= front, QueueEntry.retired_at.is_not(None))
-        .order_by(QueueEntry.number)
-    ).scalars()
-    return front, tuple(gone)
+    gave_up = select(QueueEntry.number).where(
+        *waiting, QueueEntry.number >= front, QueueEntry.retired_at.is_not(None)
+    )
+    passed = _invited(QueueEntry.number, performance_id, QueueEntry.number >= front)
+    return front, tuple(sorted(tx.execute(gave_up.union_all(passed)).scalars()))
+
+
+def _invited(
+    what: InstrumentedAttribute[Any], performance_id: int, which: ColumnElement[bool]
+) -> Select[Any]:
+    """Select something of those who were let in past the line."""
+    return select(what).where(
+        QueueEntry.performance_id == performance_id, QueueEntry.invited_at.is_not(None), which
+    )
 
 
 def _last_number(tx: Tx, performance_id: int) -> int:

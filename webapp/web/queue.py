@@ -3,9 +3,9 @@
 Promises:
 
 1. In the steady state an answer costs no query: the token says the number, a snapshot of the room says who
-   is before it, and another one which numbers were given a moment ago. Before the sale opens nobody has a
-   number, and nobody is asked for one. After it, an entry whose number is not known, or past the front,
-   costs one keyed read.
+   is before it, and another one which numbers were given a moment ago. Before the sale opens, and while a
+   beacon is awaited after it, nobody has a number, and nobody is asked for one. Then an entry whose number
+   is not known, or whose number waits no more, costs one keyed read.
 2. `ahead` is the lowest ever shown: the token carries it from process to process.
 3. Whoever hears that it is their turn has arrived; asking again now and then shows that they are there.
 """
@@ -30,6 +30,7 @@ from webapp.web.tokens import Claims
 
 POLL_FIRST_MS = 1_000
 POLL_UNNUMBERED_MS = 2_000
+POLL_SHARE_OF_WAIT = 0.25  # of what somebody has waited for a number: nobody gives them now
 POLL_ADMITTED_MS = 15_000
 POLL_MAX_MS = 60_000
 POLL_STANDING_MS = 30_000  # while nobody is admitted at all
@@ -52,7 +53,8 @@ def answer_stay(house: House, stay: Stay, session: str | None = None) -> dict[st
     sale, now = house.sales.get(stay.performance_id), house.db.clock.now()
     if stay.number is None:
         token, expires = house.tokens.issue_waiting(stay, None, session)
-        return _unnumbered(sale, now, token, expires)
+        waited = now - max(stay.joined_at, sale.rules.sales_open_at)
+        return _unnumbered(sale, now, token, expires, waited.total_seconds() * POLL_SHARE_OF_WAIT)
     room = house.rooms.get(stay.performance_id)
     ahead = room.ahead(stay.number)
     token, expires = house.tokens.issue_waiting(stay, ahead, session)
@@ -138,7 +140,8 @@ def mark(session: str) -> str:
 def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
     """Say where the bearer of a waiting token stands; raise TurnOver, SoldOut, SaleClosed."""
     sale = house.sales.get(claims.performance_id)
-    if claims.number is None and sale.rules.sales_open_at <= house.db.clock.now():
+    opened = sale.rules.sales_open_at <= house.db.clock.now()
+    if claims.number is None and opened:
         number = house.numbers.get(claims.performance_id).get(claims.entry_id)
         claims = replace(claims, number=number)
     place = look(house, claims, token, sale, house.rooms.get(claims.performance_id))
@@ -147,7 +150,7 @@ def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
         if stay.admitted_at is None:
             _refuse_over(house, claims.performance_id)
         return answer_stay(house, stay, claims.session)
-    if claims.number is not None:
+    if opened or claims.number is not None:
         _refuse_over(house, claims.performance_id)
     return place
 
@@ -157,11 +160,12 @@ def look(house: House, claims: Claims, token: str, sale: Sale, room: Room) -> di
     now, expires = house.db.clock.now(), claims.expires_at
     ends_soon = expires - now.timestamp() < RENEW_BEFORE_SECONDS
     if claims.number is None:
-        if now >= sale.rules.sales_open_at:
+        numbering = now >= sale.rules.sales_open_at and not room.awaits_beacon
+        if numbering or claims.entry_id in room.guests:
             return None
         if ends_soon:
             token, expires = house.tokens.renew_waiting(claims, None)
-        return _unnumbered(sale, now, token, expires)
+        return _unnumbered(sale, now, token, expires, POLL_STANDING_MS / 1000)
     if not room.is_waiting(claims.number):
         return None
     ahead = room.ahead(claims.number)
@@ -197,10 +201,17 @@ def _sold_out(house: House, performance_id: int) -> bool:
     return house.availability.get(performance_id).sold_out
 
 
-def _unnumbered(sale: Sale, now: datetime, token: str, expires: float) -> dict[str, Any]:
-    """Answer somebody without a number. Before the opening they come back when it is over, spread."""
-    left_ms = max(0.0, (sale.rules.sales_open_at - now).total_seconds()) * 1000
-    wait = min(POLL_MAX_MS, left_ms + POLL_UNNUMBERED_MS)
+def _unnumbered(
+    sale: Sale, now: datetime, token: str, expires: float, pause_seconds: float
+) -> dict[str, Any]:
+    """Answer somebody without a number. Before the opening they come back when it is over, spread; after it
+    in `pause_seconds`, which are neither few nor many.
+    """
+    left_ms = (sale.rules.sales_open_at - now).total_seconds() * 1000
+    if left_ms > 0:
+        wait = min(POLL_MAX_MS, left_ms + POLL_UNNUMBERED_MS)
+    else:
+        wait = min(POLL_STANDING_MS, max(POLL_UNNUMBERED_MS, pause_seconds * 1000))
     return _object("waiting", None, None, None, _jitter(wait), token, expires)
 
 
