@@ -74,8 +74,6 @@ QUERIES = {
     "lottery": (4, 1),
 }
 NO_QUERIES = (0, 0)
-# The map stands where the list was as soon as it is ready: until then there is something to choose from.
-MAP_TAKES_ITS_PLACE = ("seats", "rows")
 NOTE_MOVES = """
     window.moved = [];
     new PerformanceObserver((list) => {
@@ -175,7 +173,7 @@ def slow_scripts(route: Route) -> None:
     route.continue_()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in MAP_TAKES_ITS_PLACE])
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_moves_from_under_a_finger(
     live: Live, browser: Browser, stations: dict[str, Station], name: str
 ) -> None:

@@ -440,7 +440,9 @@ def test_the_map_comes_after_a_network_that_was_gone(live: Live, browser: Browse
         page = visitor.page
         page.route("**/map/*.json", lambda route: route.abort(), times=1)
         page.goto(f"{live.address}/performances/{sale}/seats")
-        expect(page.locator("#map")).to_be_visible(timeout=ARRIVE_MS)
+        expect(page.get_by_text("The map is being loaded.")).to_be_visible()
+        page.locator("#map[data-ready]").wait_for(timeout=ARRIVE_MS)
+        expect(page.get_by_text("The map is being loaded.")).to_be_hidden()
 
 
 def test_best_available_says_why_and_tries_elsewhere(live: Live, browser: Browser) -> None:

@@ -25,8 +25,8 @@ class SeatMap {
     this.choice = new Choice(hall, this.board, this.sale);
     this.frame = find("#hall");
     this.card = find("#seatcard");
-    find("#map").hidden = false;
-    this.#shapeFrame();
+    for (const part of document.querySelectorAll("#map .later")) part.classList.remove("later");
+    find("#coming").remove();
     this.camera = new Camera(find("#drawing"), hall);
     this.drawing = new Drawing(find("#drawing"), hall, this.camera, this.sale, this.board);
     this.#makeMinimap();
@@ -47,12 +47,6 @@ class SeatMap {
     this.frame.addEventListener("pointerleave", (event) => (this.card.hidden ||= event.pointerType === "mouse"));
     find(".zoom").addEventListener("click", (event) => this.#zoom(event.target.dataset.zoom));
     find(".legend").addEventListener("click", (event) => this.#filter(event.target.closest("button")));
-  }
-
-  /** As high as the hall is at the frame's width, as far as the screen allows. */
-  #shapeFrame() {
-    const height = (this.frame.clientWidth * this.hall.height) / this.hall.width + 24;
-    this.frame.style.height = `${Math.round(Math.max(320, Math.min(height, window.innerHeight * 0.66)))}px`;
   }
 
   #begin(data) {
