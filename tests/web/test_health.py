@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from jobs import usher
 from tests.builders import make_accounts, make_sale
 from tests.conftest import AdvancingClock
+from tests.faults import Faults
 from tests.web.contract import Api
 from tests.web.visitors import visitor
 from webapp.db import Busy, Database, new_id
@@ -48,18 +49,41 @@ def test_requests_of_the_booking_path_are_counted_and_no_others(
     more = {"path": someone.path, "access": someone.access, "json": json}
     assert api.call("place_hold", someone.who, **more).status_code == 503
     health = meter.take()
-    assert (health.requests, health.errors) == (1, 1)
+    assert (health.requests, health.errors) == (2, 1)
 
 
 def test_a_report_is_stored_in_one_row_and_nothing_is_no_report(db: Database) -> None:
     meter = Meter(db)
     meter.report()
     assert reported(db) == []
-    for requests in (3, 5):
+    for requests in (30, 50):
         for number in range(requests):
             meter.note(0.01 * number, failed=number == 0)
         meter.report()
         assert reported(db) == [(requests, 1)]
+
+
+def test_a_report_goes_back_until_it_is_enough_to_tell_and_ten_seconds_at_most(
+    db: Database,
+) -> None:
+    meter = Meter(db)
+    for requests, told in ((30, 30), (12, 12), (6, 18), (4, 10), (0, 10), (1, 11), (0, 11), (0, 5)):
+        for _ in range(requests):
+            meter.note(0.01, failed=False)
+        assert meter.take().requests == told
+
+
+def test_a_process_that_serves_nobody_takes_its_report_back_and_is_silent(db: Database) -> None:
+    meter = Meter(db)
+    meter.note(0.01, failed=True)
+    for _ in range(5):
+        meter.report()
+    assert reported(db) == [(1, 1)]
+    meter.report()
+    assert reported(db) == [(0, 0)]
+    faults = Faults(db)
+    meter.report()
+    assert faults.statements == []
 
 
 def test_latency_is_told_by_its_p95(db: Database) -> None:
@@ -67,7 +91,17 @@ def test_latency_is_told_by_its_p95(db: Database) -> None:
     for number in range(100):
         meter.note(number / 1000, failed=False)
     assert meter.take() == Health(100, 0, 0, 95)
-    assert meter.take() == Health(0, 0, 0, 0)
+
+
+def test_the_p95_of_several_reports_is_that_of_all_their_requests(db: Database) -> None:
+    meter = Meter(db)
+    for milliseconds in (9_000, 10, 20, 30, 40):
+        meter.note(milliseconds / 1000, failed=False)
+        health = meter.take()
+    assert health == Health(5, 0, 0, 9_000)
+    for _ in range(9):
+        meter.note(0.01, failed=False)
+    assert meter.take() == Health(10, 0, 0, 40)
 
 
 def test_a_pool_in_full_use_is_a_sign(db: Database) -> None:
@@ -99,6 +133,25 @@ def test_admission_stops_while_booking_fails_and_comes_back_slowly(
         clock.advance(11)
         admitted.append(usher.run(db, fence))
     assert admitted == [0, 10, 10, 10, 10]
+
+
+def test_a_small_house_is_slowed_and_comes_back_too(db: Database, clock: AdvancingClock) -> None:
+    """Two processes, four requests each in two seconds: too few in any one report."""
+    meters, paces = [Meter(db), Meter(db)], []
+    clock.advance(10)
+    for second in range(0, 100, 2):
+        for meter in meters:
+            for _ in range(4):
+                meter.note(20.0 if second < 20 else 0.01, failed=second < 20)
+            meter.report()
+        db.transact(pace.adjust)
+        paces.append(db.read(pace.get).percent)
+        clock.advance(2)
+    ill, well = paces[:10], paces[10:]
+    assert 0 in ill[:5]
+    assert ill[5:] == [0] * 5
+    assert well.index(10) <= 4
+    assert well[-1] == 100
 
 
 @pytest.mark.parametrize(("percent", "admitted"), [(100, 10), (80, 8), (1, 1), (0, 0)])

@@ -43,7 +43,7 @@ _HEALTH = table_of(ProcessHealth)
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the booking path went in one process since it last said so."""
+    """How the booking path went in one process lately; in how long, see `webapp.web.health`."""
 
     requests: int
     errors: int

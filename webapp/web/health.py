@@ -6,12 +6,16 @@ Promises:
 2. Counting costs a request nothing that it would notice; reporting is done beside the requests, by a thread
    that only a real server starts (`gunicorn.conf.py`). The same thread tells what had to be run again.
 3. A report that cannot be stored is dropped: a house whose database is away admits nobody anyway.
+4. A report is of the newest requests that are enough to tell, and of REPORTS_COVERED times REPORT_SECONDS at
+   most: few requests are not lost for coming slowly, and where there are many, what is over is soon forgotten.
 """
 
 import logging
 import threading
 import time
 import uuid
+from collections import deque
+from typing import NamedTuple
 
 from flask import Flask, Response, g, request
 from sqlalchemy import QueuePool
@@ -26,45 +30,63 @@ from webapp.web.lateness import Lateness
 log = logging.getLogger("jari.health")
 
 REPORT_SECONDS = 2.0
+REPORTS_COVERED = 5  # with REPORT_SECONDS: 10 s
 KEPT_MAX = 10_000  # latencies between two reports
 BOOKING = frozenset({"api.place_hold", "api.pay", "seats.hold", "checkout.pay"})
 
 
+class Seen(NamedTuple):
+    """One request, and what was wrong with it."""
+
+    milliseconds: float
+    failed: bool
+    pool_full: bool
+
+
 class Meter:
-    """What happened on the booking path since the last report."""
+    """What happened on the booking path lately."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._process_id = uuid.uuid4()
         self._retries = RetryTeller(db)
         self._mutex = threading.Lock()
-        self._milliseconds: list[float] = []
-        self._errors = 0
-        self._pool_full = 0
+        self._seen: list[Seen] = []  # since the last report
+        self._before: deque[list[Seen]] = deque(maxlen=REPORTS_COVERED)  # newest first
+        self._told = False  # something that nobody has taken back
 
     def note(self, seconds: float, failed: bool) -> None:
         """Count one request; `failed` is a 5xx, whatever was to blame."""
         pool = self._db.writer.pool
         full = isinstance(pool, QueuePool) and pool.checkedout() >= pool.size()
         with self._mutex:
-            if len(self._milliseconds) < KEPT_MAX:
-                self._milliseconds.append(seconds * 1000)
-                self._errors += failed
-                self._pool_full += full
+            if len(self._seen) < KEPT_MAX:
+                self._seen.append(Seen(seconds * 1000, failed, full))
 
     def take(self) -> Health:
-        """Return what was counted, and begin anew."""
+        """Return how it went lately, until now; the p95 is that of all requests together."""
         with self._mutex:
-            taken, errors, full = sorted(self._milliseconds), self._errors, self._pool_full
-            self._milliseconds, self._errors, self._pool_full = [], 0, 0
-        p95 = taken[int(len(taken) * 0.95)] if taken else 0.0
-        return Health(len(taken), errors, full, round(p95))
+            self._before.appendleft(self._seen)
+            self._seen = []
+        taken: list[Seen] = []
+        for seen in self._before:
+            if len(taken) >= pace.REQUESTS_MIN:
+                break
+            taken += seen
+        ranked = sorted(one.milliseconds for one in taken)
+        return Health(
+            requests=len(taken),
+            errors=sum(one.failed for one in taken),
+            pool_full=sum(one.pool_full for one in taken),
+            p95_milliseconds=round(ranked[int(len(ranked) * 0.95)]) if ranked else 0,
+        )
 
     def report(self) -> None:
-        """Store what was counted, if anything was."""
+        """Store how it went lately. Silence is told once: an old report would count for longer than it is true."""
         health = self.take()
-        if health.requests:
+        if health.requests or self._told:
             self._db.transact(pace.report, self._process_id, health)
+            self._told = health.requests > 0
 
     def start(self) -> None:
         """Report again and again, in a thread that ends with the process."""
