@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from jobs import JOBS, Job
+from jobs.usher import RoomsFailed
 from webapp import create_app, logs
 from webapp.config import Config
 from webapp.db import Busy, Database, OutcomeUnknown
@@ -49,7 +50,7 @@ class Runner:
         except leases.LeaseLost:
             log.warning("%s: another process has taken over", name)
             self._fence, outcome = None, "lost"
-        except (Busy, OutcomeUnknown) as error:
+        except (Busy, OutcomeUnknown, RoomsFailed) as error:
             log.warning("%s: %s, trying again", name, type(error).__name__)
         except Exception:
             log.exception("%s failed", name)

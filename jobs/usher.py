@@ -1,10 +1,13 @@
-"""The usher: keeps the house's pace, draws lotteries, numbers newcomers, admits, ends turns that are over."""
+"""The usher: keeps the house's pace, draws lotteries, numbers newcomers, admits, ends turns that are over.
+
+A room that cannot be tended stops no other room: the round goes on, and has failed at its end.
+"""
 
 import logging
 import secrets
 from collections.abc import Callable
 
-from webapp.db import Database, Tx
+from webapp.db import Busy, Database, OutcomeUnknown, Tx
 from webapp.domain import admission, catalogue, leases, lottery, pace, seatmap
 from webapp.domain.catalogue import Rules
 
@@ -14,12 +17,32 @@ BATCHES_MAX = 50  # 100,000 newcomers a tick; the rest are numbered in the next 
 SEED_BYTES = 32
 
 
+class RoomsFailed(Exception):
+    """Some rooms could not be tended in this round; why is in the log."""
+
+
 def run(db: Database, fence: int) -> int:
-    """Make one round of all rooms; return how many were admitted. Raises LeaseLost."""
+    """Make one round of all rooms; return how many were admitted. Raises LeaseLost, and RoomsFailed at the end."""
     wanted = db.read(pace.judge)
     if wanted is not None and db.transact(_fenced, fence, pace.adjust):
         log.warning("admission at %s %%: %s", wanted.percent, wanted.reason or "well")
-    return sum(_tend(db, fence, rules) for rules in db.read(catalogue.list_rules))
+    admitted = [_tend_or_tell(db, fence, rules) for rules in db.read(catalogue.list_rules)]
+    if None in admitted:
+        raise RoomsFailed(f"{admitted.count(None)} of {len(admitted)} rooms")
+    return sum(filter(None, admitted))
+
+
+def _tend_or_tell(db: Database, fence: int, rules: Rules) -> int | None:
+    """Do what a room needs; None if that failed, for the log to say why."""
+    try:
+        return _tend(db, fence, rules)
+    except leases.LeaseLost:
+        raise
+    except (Busy, OutcomeUnknown) as error:
+        log.warning("room %s: %s, trying again", rules.id, type(error).__name__)
+    except Exception:
+        log.exception("room %s failed", rules.id)
+    return None
 
 
 def _tend(db: Database, fence: int, rules: Rules) -> int:

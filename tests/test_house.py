@@ -319,6 +319,7 @@ CATCHES_WIDELY = {
     "webapp/web/reception.py:Exception": "a thread does the same request anew, and tells it",
     "webapp/web/groups.py:BaseException": "raised again in each request that it was worked for",
     "webapp/logs.py:Exception": "what cannot be said stops nobody: logging's own rule, told by handleError",
+    "jobs/usher.py:Exception": "the same, and the other rooms are tended; the round has failed nevertheless",
     "jobs/__main__.py:Exception": "outside of any transaction: logged, and tried at the next tick",
 }
 

@@ -5,16 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from prometheus_client import REGISTRY
+from sqlalchemy import delete, func, select, update
 
-from jobs import usher
+from jobs import JOBS, usher
+from jobs.__main__ import Runner
+from jobs.usher import RoomsFailed
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
-from tests.faults import Faults
-from webapp.db import Database, Tx, new_id
+from tests.faults import CONFLICTS, Faults
+from webapp.db import ATTEMPTS_MAX, Database, Tx, new_id
 from webapp.domain import admission, bookings, leases, waiting_room
 from webapp.domain.leases import LeaseLost
-from webapp.domain.model import Performance, QueueEntry
+from webapp.domain.model import Performance, QueueEntry, RoomProgress
 from webapp.domain.waiting_room import Arrival, Stay
 
 
@@ -65,6 +68,47 @@ def test_every_room_is_tended(db: Database) -> None:
     for sale in sales:
         join(db, sale, 2)
     assert usher.run(db, lead(db)) == 3
+
+
+def test_a_room_that_fails_stops_no_other_and_the_round_has_failed(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    sales = [make_sale(db, capacity=1) for _ in range(3)]
+    for sale in sales:
+        join(db, sale)
+    broken = delete(RoomProgress).where(RoomProgress.performance_id == sales[0])
+    db.transact(lambda tx: tx.execute(broken))
+    with pytest.raises(RoomsFailed):
+        usher.run(db, lead(db))
+    assert admitted(db) == 2
+    assert f"room {sales[0]} failed" in caplog.text
+    assert "NoResultFound" in caplog.text  # the traceback
+
+
+def test_a_busy_room_stops_no_other(db: Database, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        join(db, make_sale(db, capacity=1))
+    fence, faults = lead(db), Faults(db)
+    faults.at_statement(1, CONFLICTS[db.writer.dialect.name][0], times=ATTEMPTS_MAX)
+    with pytest.raises(RoomsFailed):
+        usher.run(db, fence)
+    assert admitted(db) == 2
+    assert "Busy, trying again" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert usher.run(db, fence) == 1
+
+
+def test_a_round_with_a_failed_room_counts_as_failed(db: Database) -> None:
+    def metric(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, {"job": "usher", **labels}) or 0.0
+
+    join(db, make_sale(db, capacity=1))
+    db.transact(lambda tx: tx.execute(delete(RoomProgress)))
+    failed = metric("jari_job_runs_total", outcome="failed")
+    finished = metric("jari_job_finished_at_seconds")
+    Runner(db, JOBS[0]).run()
+    assert metric("jari_job_runs_total", outcome="failed") == failed + 1
+    assert metric("jari_job_finished_at_seconds") == finished
 
 
 @pytest.mark.failure("F19")

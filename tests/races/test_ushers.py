@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from jobs import usher
+from jobs.usher import RoomsFailed
 from tests.builders import make_sale
 from tests.conftest import config_for
 from webapp import create_app
@@ -47,7 +48,7 @@ def ush(url: str, index: int, fences: Any) -> None:
                 usher.run(db, fence)
         except LeaseLost:
             fence = None
-        except (Busy, OutcomeUnknown):
+        except (Busy, OutcomeUnknown, RoomsFailed):
             pass  # the next tick tries again
         time.sleep(TICK_SECONDS)
 
