@@ -74,7 +74,7 @@ def _draw(db: Database, fence: int, rules: Rules) -> bool:
         db.transact(_fenced, fence, lottery.seal, rules.id, secrets.token_bytes(SEED_BYTES))
         step = db.read(lottery.find_step, rules)
     if step == "close":
-        db.transact(_fenced, fence, lottery.close, rules.id, rules.sales_open_at)
+        db.transact(_fenced, fence, lottery.close, rules.id)
         step = db.read(lottery.find_step, rules)
     if step == "draw":
         db.transact(_fenced, fence, lottery.draw, rules.id)

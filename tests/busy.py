@@ -121,7 +121,7 @@ def steer(db: Database, clock: AdvancingClock) -> None:
     for work in (rooms.invite, rooms.disinvite, rooms.invite):
         db.transact(work, *mine, people[3].email)
     clock.advance(61)
-    db.transact(lottery.close, sale, db.read(catalogue.get_rules, sale).sales_open_at)
+    db.transact(lottery.close, sale)
     db.transact(lottery.set_beacon, *mine, "rain")
     db.transact(lottery.draw, sale)
     db.transact(admission.number_in_order, sale, 0, db.read(lottery.read_order, sale)[1])

@@ -103,7 +103,8 @@ def drawn(scene: Scene) -> tuple[int, list[uuid.UUID]]:
     db.transact(lottery.seal, sale, b"s" * 32)
     for person in make_accounts(db, 3):
         db.transact(waiting_room.join, Arrival(new_id(), sale, person.id))
-    db.transact(lottery.close, sale, now + timedelta(seconds=60))
+    scene.clock.advance(61)
+    db.transact(lottery.close, sale)
     db.transact(lottery.draw, sale)
     return sale, db.read(lottery.read_order, sale)[1]
 

@@ -14,7 +14,7 @@ from jobs import usher
 from tests.builders import make_accounts, make_sale
 from tests.conftest import AdvancingClock
 from webapp.db import Database, new_id
-from webapp.domain import admission, leases, lottery, outlook, rooms, waiting_room
+from webapp.domain import admission, catalogue, leases, lottery, outlook, rooms, waiting_room
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import QueueEntry
 from webapp.domain.waiting_room import Arrival
@@ -93,6 +93,25 @@ def test_a_lottery_from_beginning_to_end(db: Database, clock: AdvancingClock) ->
     assert db.read(lottery.find_misplaced, sale) == []
 
 
+def test_a_sale_put_off_at_the_last_moment_has_its_lottery_later(
+    db: Database, clock: AdvancingClock
+) -> None:
+    """The usher had read the rules, then the organiser changed them, then it is the old opening."""
+    sale, fence = early_sale(db, clock), lead(db)
+    usher.run(db, fence)
+    join(db, sale, 3)
+    old = db.read(catalogue.get_rules, sale)
+    later = {"sales_open_at": old.sales_open_at + timedelta(hours=1)}
+    db.transact(rooms.change, sale, None, later)
+    clock.advance(61)
+    usher._tend(db, fence, old)
+    assert published(db, sale).closed_at is None
+    join(db, sale, 2)
+    clock.advance(3_600)
+    usher.run(db, fence)
+    assert published(db, sale).participants == 5
+
+
 def test_it_is_drawn_once(db: Database, clock: AdvancingClock) -> None:
     sale, fence = early_sale(db, clock), lead(db)
     usher.run(db, fence)
@@ -136,8 +155,7 @@ def test_whoever_left_before_the_closing_takes_no_part_and_who_left_after_keeps_
     ]
     db.transact(waiting_room.end, stays[0].entry_id, stays[0].account_id, "left")
     clock.advance(61)
-    opened = clock.now() - timedelta(seconds=1)
-    assert db.transact(lottery.close, sale, opened) == 5
+    assert db.transact(lottery.close, sale) == 5
     db.transact(waiting_room.end, stays[1].entry_id, stays[1].account_id, "left")
     usher.run(db, fence)
     order = line(db, sale)

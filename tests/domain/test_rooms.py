@@ -29,7 +29,7 @@ def test_an_organiser_sets_everything_and_the_journal_tells(
     db: Database, clock: AdvancingClock
 ) -> None:
     [organiser] = make_accounts(db, role="organiser")
-    sale = make_sale(db, organiser=organiser, capacity=5)
+    sale = make_sale(db, organiser=organiser, capacity=5, opens_in=60)
     opens = clock.now() + timedelta(hours=2)
     changes = {
         "prequeue_opens_at": opens - timedelta(hours=1),
@@ -85,18 +85,49 @@ def test_another_organisers_room_is_not_there(db: Database) -> None:
     ("changes", "field"),
     [
         ({"sales_open_at": 10**6}, "sales_open_at"),
-        ({"prequeue_opens_at": 60}, "prequeue_opens_at"),
+        ({"prequeue_opens_at": 120}, "prequeue_opens_at"),
         ({"prequeue_opens_at": 30, "sales_open_at": 20}, "prequeue_opens_at"),
     ],
 )
 def test_times_in_the_wrong_order_are_refused(
     db: Database, clock: AdvancingClock, changes: dict[str, int], field: str
 ) -> None:
-    sale = make_sale(db, capacity=5)
+    sale = make_sale(db, capacity=5, opens_in=60)
     later = {name: clock.now() + timedelta(seconds=value) for name, value in changes.items()}
     with pytest.raises(Invalid) as refusal:
         db.transact(rooms.change, sale, None, later)
     assert refusal.value.facts["errors"][0]["pointer"] == f"/{field}"
+
+
+@pytest.mark.parametrize("later", [-3_600, 3_600])
+def test_when_a_sale_opened_is_not_changed_afterwards(
+    db: Database, clock: AdvancingClock, later: int
+) -> None:
+    sale = make_sale(db, capacity=5)
+    opened = db.read(catalogue.get_rules, sale).sales_open_at
+    moved = clock.now() + timedelta(seconds=later)
+    with pytest.raises(Invalid) as refusal:
+        db.transact(rooms.change, sale, None, {"sales_open_at": moved})
+    assert refusal.value.facts["errors"][0]["pointer"] == "/sales_open_at"
+    as_a_form_says_it = {"sales_open_at": opened.replace(microsecond=0), "capacity": 7}
+    db.transact(rooms.change, sale, None, as_a_form_says_it)
+    rules = db.read(catalogue.get_rules, sale)
+    assert (rules.sales_open_at, rules.capacity) == (opened, 7)
+    assert told(db, "room_changed")[0]["changes"] == {"capacity": 7}
+
+
+def test_a_sale_is_not_put_off_by_one_who_began_before_its_lottery_was_closed(
+    db: Database, clock: AdvancingClock
+) -> None:
+    early = clock.now() - timedelta(seconds=1)
+    sale = make_sale(db, capacity=5, opens_in=600, prequeue_opens_at=early)
+    db.transact(lottery.seal, sale, b"s" * 32)
+    clock.advance(601)
+    db.transact(lottery.close, sale)
+    clock.advance(-601)
+    later = clock.now() + timedelta(seconds=1_000)
+    with pytest.raises(Invalid):
+        db.transact(rooms.change, sale, None, {"sales_open_at": later})
 
 
 def test_the_beacon_cannot_be_chosen_anew_once_it_was_promised(

@@ -79,6 +79,16 @@ def test_what_does_not_fit_comes_back_with_sentences(
     assert db.read(catalogue.get_rules, sale).capacity == 5
 
 
+def test_a_sale_that_has_opened_is_not_put_off(
+    app: Flask, db: Database, organiser: Customer, clock: AdvancingClock
+) -> None:
+    sale = make_sale(db, organiser=organiser, capacity=5)
+    later = phrases.local_input(clock.now() + timedelta(hours=1))
+    page = Surfer(app, organiser).send(here(sale), "/room", 422, sales_open_at=later)
+    assert phrases.ROOM_FAULTS["sales_open_at"] in page.words
+    assert db.read(catalogue.get_rules, sale).sales_open_at < clock.now()
+
+
 def test_a_room_is_switched_off(app: Flask, db: Database, organiser: Customer) -> None:
     sale = make_sale(db, organiser=organiser, capacity=5)
     surfer = Surfer(app, organiser)

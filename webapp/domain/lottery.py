@@ -25,7 +25,7 @@ from typing import Literal
 from sqlalchemy import func, insert, select, update
 
 from webapp.db import Tx
-from webapp.domain import admission, rooms
+from webapp.domain import admission, catalogue, rooms
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import Lottery, QueueEntry, RoomProgress, table_of
@@ -134,8 +134,14 @@ def seal(tx: Tx, performance_id: int, seed: bytes) -> int:
     return 1
 
 
-def close(tx: Tx, performance_id: int, sales_open_at: datetime) -> int:
-    """Fix who takes part: everybody committed who came before the opening; publish their digest."""
+def close(tx: Tx, performance_id: int) -> int:
+    """Fix who takes part: everybody committed who came before the opening; publish their digest.
+
+    Nothing happens before the opening: the organiser may have put it off since the usher looked.
+    """
+    sales_open_at = catalogue.get_rules(tx, performance_id).sales_open_at
+    if tx.now < sales_open_at:
+        return 0
     entries = tx.execute(
         select(QueueEntry.id).where(
             QueueEntry.performance_id == performance_id,

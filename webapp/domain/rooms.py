@@ -5,7 +5,8 @@ Promises:
 1. Only the performance's organiser changes it (an operator may, from the command line), and every change
    is in the journal with what was set.
 2. What the lottery promised in public when it was sealed is not changed afterwards.
-3. Raising and lowering limits counts from the usher's next round; nobody inside loses a turn by it.
+3. A sale that has opened stays open: when it did, decided who drew lots. It can be paused.
+4. Raising and lowering limits counts from the usher's next round; nobody inside loses a turn by it.
 """
 
 import uuid
@@ -18,6 +19,7 @@ from sqlalchemy import delete, insert, select, update
 
 from webapp.db import Tx, make
 from webapp.domain import catalogue, holds, waiting_room
+from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import Account, Event, Guest, Lottery, Performance, Room, table_of
 
@@ -62,6 +64,7 @@ def change(
     """
     get_own(tx, performance_id, organiser_id)
     rules = catalogue.get_rules(tx, performance_id)
+    changes = _keep_opening(tx, rules, changes)
     planned = {name: changes.get(name, getattr(rules, name)) for name in OF_SALE}
     if planned["sales_open_at"] >= rules.sales_close_at:
         raise _unfit("sales_open_at", "must be before the sale closes")
@@ -82,6 +85,27 @@ def change(
         for name, value in changes.items()
     }
     tx.record("room_changed", performance_id=performance_id, changes=told)
+
+
+def _keep_opening(tx: Tx, rules: Rules, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse another opening for a sale that has opened; return the changes without it.
+
+    Put off, it would look like a sale that is to come, and whoever joined it were next in a line that is drawn.
+    """
+    if "sales_open_at" not in changes or not _has_opened(tx, rules):
+        return changes
+    # A form brings back what it was given: seconds.
+    if changes["sales_open_at"].replace(microsecond=0) != rules.sales_open_at.replace(
+        microsecond=0
+    ):
+        raise _unfit("sales_open_at", "has passed: a sale that has opened can only be paused")
+    return {name: value for name, value in changes.items() if name != "sales_open_at"}
+
+
+def _has_opened(tx: Tx, rules: Rules) -> bool:
+    """Whether the sale has opened, or its lottery was closed by one whose `now` was a little later than ours."""
+    closed = select(Lottery.closed_at).where(Lottery.performance_id == rules.id)
+    return tx.now >= rules.sales_open_at or tx.execute(closed).scalar_one_or_none() is not None
 
 
 def get_own(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None) -> None:

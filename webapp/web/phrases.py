@@ -122,7 +122,10 @@ ROOM = {
 NOBODY = N_("There is nobody like that here.")
 ROOM_FAULTS = {
     "prequeue_opens_at": N_("The pre-queue must open before the sale, at a date and a time."),
-    "sales_open_at": N_("The sale needs a date and a time to open at, before it closes."),
+    "sales_open_at": N_(
+        "The sale needs a date and a time to open at, before it closes. Once it has opened, it can "
+        "only be paused."
+    ),
     "capacity": N_("How many may choose at once must be a whole number, 0 or more."),
     "rate_per_minute": N_("How many are let in a minute must be a whole number, 0 or more."),
     "session_seconds": N_("A turn lasts from 60 to 86,400 seconds."),
