@@ -14,7 +14,7 @@ from tests.builders import Customer, enter, make_accounts, make_sale
 from tests.conftest import AdvancingClock
 from tests.web.surfer import Surfer
 from webapp.db import Database, new_id
-from webapp.domain import catalogue, leases, pace, rooms, waiting_room
+from webapp.domain import catalogue, leases, lottery, pace, rooms, waiting_room
 from webapp.domain.waiting_room import Arrival
 from webapp.web import phrases
 
@@ -228,6 +228,52 @@ def test_the_command_sets_and_shows_the_same(app: Flask, db: Database) -> None:
         refused = app.test_cli_runner().invoke(args=words)
         assert refused.exit_code == 1
         assert refused.stderr.startswith("Error: not_found")
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--message", "x" * 501),
+        ("--message", "a bell \x07"),
+        ("--beacon-source", "x" * 201),
+        ("--beacon", ""),
+        ("--beacon", "  "),
+        ("--beacon", "x" * 201),
+        ("--beacon", "\udcff"),  # a byte that is no UTF-8
+        ("--invite", "\udcff@example.com"),
+        ("--revoke", "x" * 300),
+    ],
+)
+def test_the_command_refuses_texts_as_the_page_does(
+    app: Flask, db: Database, organiser: Customer, clock: AdvancingClock, option: str, text: str
+) -> None:
+    early = clock.now() - timedelta(seconds=1)
+    some = {"beacon_source": "the weather", "message": "Hello"}
+    sale = make_sale(
+        db, organiser=organiser, capacity=0, opens_in=60, prequeue_opens_at=early, room=some
+    )
+    ush(db)
+    clock.advance(61)
+    ush(db)
+    before = db.read(rooms.get_settings, sale)
+    refused = app.test_cli_runner().invoke(args=["room", str(sale), option, text])
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: invalid")
+    assert "characters" in refused.stderr
+    step, field = {
+        "--message": ("", "message"),
+        "--beacon-source": ("", "beacon_source"),
+        "--beacon": ("/beacon", "beacon"),
+        "--invite": ("/guests", "email"),
+        "--revoke": ("/revoke", "email"),
+    }[option]
+    if text.isascii():  # a browser cannot send the others
+        Surfer(app, organiser).send(here(sale), "/room" + step, 422, **{field: text})
+    ush(db)
+    assert db.read(rooms.get_settings, sale) == before
+    published = db.read(lottery.find_publication, sale)
+    assert published is not None
+    assert (published.beacon, published.drawn_at) == (None, None)
 
 
 # -- those who wait -----------------------------------------------------------------------------------

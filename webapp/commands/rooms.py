@@ -69,6 +69,9 @@ def room(performance: int, **options: Any) -> None:
     Every change is in the journal and counts from the usher's next round.
     """
     db = house().db
+    options = {
+        name: value.strip() if isinstance(value, str) else value for name, value in options.items()
+    }
     changes = _changes(options)
     if changes:
         db.transact(rooms.change, performance, None, changes)

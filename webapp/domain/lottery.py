@@ -206,6 +206,7 @@ def read_order(tx: Tx, performance_id: int) -> tuple[int, list[uuid.UUID]]:
 def set_beacon(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, beacon: str) -> None:
     """Enter the beacon's value once the lottery has closed; raise NotFound, or Invalid."""
     rooms.get_own(tx, performance_id, organiser_id)
+    rooms.check_text("beacon", beacon, rooms.BEACON_MAX, least=1)
     entered = tx.execute(
         update(_LOTTERY)
         .where(

@@ -9,6 +9,7 @@ Promises:
 4. Raising and lowering limits counts from the usher's next round; nobody inside loses a turn by it.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import Account, Event, Guest, Lottery, Performance, Room, table_of
 
-MESSAGE_MAX, BEACON_MAX = 500, 200
+MESSAGE_MAX, BEACON_MAX, EMAIL_MAX = 500, 200, 254
+_NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # a database refuses it
 
 _PERFORMANCE, _ROOM = table_of(Performance), table_of(Room)
 OF_SALE = (
@@ -71,6 +73,9 @@ def change(
     early = planned["prequeue_opens_at"]
     if early is not None and early >= planned["sales_open_at"]:
         raise _unfit("prequeue_opens_at", "must be before the sale opens")
+    for name, most in (("message", MESSAGE_MAX), ("beacon_source", BEACON_MAX)):
+        if name in changes:
+            check_text(name, changes[name], most)
     if "beacon_source" in changes:
         _refuse_after_sealing(tx, performance_id, changes["beacon_source"])
     for table, names, key in (
@@ -126,6 +131,12 @@ def _refuse_after_sealing(tx: Tx, performance_id: int, source: str) -> None:
     ).scalar_one_or_none()
     if sealed is not None and sealed != source:
         raise _unfit("beacon_source", "was published when the pre-queue opened")
+
+
+def check_text(name: str, text: str, most: int, least: int = 0) -> None:
+    """Raise Invalid unless `text` has from `least` to `most` characters that any database stores."""
+    if not least <= len(text) <= most or _NO_TEXT.search(text):
+        raise _unfit(name, f"must have {least} to {most} characters and no control characters")
 
 
 def _unfit(name: str, detail: str) -> Invalid:
@@ -195,6 +206,7 @@ def list_guests(tx: Tx, performance_id: int) -> list[str]:
 
 
 def _get_account(tx: Tx, email: str) -> uuid.UUID:
+    check_text("email", email, EMAIL_MAX, least=1)
     found: uuid.UUID | None = tx.execute(
         select(Account.id).where(Account.email == email.strip().lower())
     ).scalar_one_or_none()
