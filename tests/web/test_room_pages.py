@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
 from jobs import usher
 from tests.builders import Customer, enter, make_accounts, make_sale
@@ -15,6 +16,7 @@ from tests.conftest import AdvancingClock
 from tests.web.surfer import Surfer
 from webapp.db import Database, new_id
 from webapp.domain import catalogue, leases, lottery, pace, rooms, waiting_room
+from webapp.domain.model import Lottery
 from webapp.domain.waiting_room import Arrival
 from webapp.web import phrases
 
@@ -190,12 +192,42 @@ def test_what_the_lottery_publishes_is_enough_to_check_it(
     )
     one = listed.decode().split()[3]
     told = [answer(app, "lottery", str(sale), *more, "--entry", one) for more in ((), files)]
+    right = answer(app, "lottery", str(sale), *files, "--seed-hash", facts["seed_hash"].upper())
+    assert right["ok"]
     assert told[0]["number"] == told[1]["number"]
     assert all(result["ok"] for result in told)
     (tmp_path / "participants.txt").write_bytes(listed[37:])
     spoilt = app.test_cli_runner().invoke(args=["lottery", str(sale), *files])
     assert spoilt.exit_code == 1
     assert "It DIFFERS" in spoilt.stdout
+
+
+def test_a_seed_that_was_changed_after_the_sealing_is_noticed(
+    app: Flask, db: Database, clock: AdvancingClock, tmp_path: Path
+) -> None:
+    early = clock.now() - timedelta(seconds=1)
+    sale = make_sale(db, capacity=0, opens_in=60, prequeue_opens_at=early)
+    where, checks = f"/api/v1/performances/{sale}/lottery", ["lottery", str(sale)]
+    client, command = app.test_client(), app.test_cli_runner()
+    ush(db)
+    kept = client.get(where).get_json()["seed_hash"]
+    another = update(Lottery).where(Lottery.performance_id == sale).values(seed=b"s" * 32)
+    db.transact(lambda tx: tx.execute(another))
+    for person in make_accounts(db, 3):
+        db.transact(waiting_room.join, Arrival(new_id(), sale, person.id))
+    clock.advance(61)
+    ush(db)
+    (tmp_path / "lottery.json").write_bytes(client.get(where).get_data())
+    listed = client.get(f"/performances/{sale}/lottery/participants.txt").get_data()
+    (tmp_path / "participants.txt").write_bytes(listed)
+    files = (
+        *("--publication", str(tmp_path / "lottery.json")),
+        *("--participants", str(tmp_path / "participants.txt")),
+    )
+    for more in ((), (*files, "--seed-hash", kept)):
+        noticed = command.invoke(args=[*checks, *more])
+        assert noticed.exit_code == 1
+        assert f"seed_hash was published as {kept} and is" in noticed.stdout
 
 
 def answer(app: Flask, *words: str) -> Any:

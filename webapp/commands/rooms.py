@@ -136,14 +136,23 @@ def _describe(db: Database, performance_id: int) -> dict[str, Any]:
     type=click.Path(exists=True, dir_okay=False),
     help="The list that belongs to it, as the lottery's page gives it.",
 )
+@click.option(
+    "--seed-hash",
+    metavar="HEX",
+    help="The seed's SHA-256 as you saw it when the pre-queue opened; the publication repeats it.",
+)
 @click.option("--entry", type=click.UUID, help="Say which number this entry has.")
 @with_appcontext
 def draw_again(
-    performance: int, publication: str | None, participants: str | None, entry: UUID | None
+    performance: int,
+    publication: str | None,
+    participants: str | None,
+    seed_hash: str | None,
+    entry: UUID | None,
 ) -> None:
     """Compute the order of PERFORMANCE's lottery again and compare it with what was published.
 
-    From the database: with the numbers that were given, too. With --publication and --participants from
+    From the database: with the numbers that were given and the seed's hash in the journal, too. With --publication and --participants from
     those two files alone. The exit status is 1 when anything differs.
     """
     if (publication is None) != (participants is None):
@@ -156,6 +165,7 @@ def draw_again(
         published, packed, differences = house().db.read(_read, performance)
     if published["seed"] is None:
         raise refused("not_drawn", "The lottery has not been drawn yet.")
+    published |= {"seed_hash": seed_hash.strip().lower()} if seed_hash else {}
     differences += _compare(published, packed)
     order = lottery.order_of(bytes.fromhex(published["seed"]), published["beacon"] or "", packed)
     first = int(published["first_number"])
@@ -173,6 +183,7 @@ def _read(tx: Tx, performance_id: int) -> tuple[dict[str, Any], bytes, list[str]
     if found is None:
         raise NotFound(lottery=performance_id)
     published = {name: getattr(found, name) for name in lottery.Publication.__slots__}
+    published["seed_hash"] = lottery.find_sealed_hash(tx, performance_id)
     if found.drawn_at is None:
         return published, b"", []
     packed = lottery.get_participants(tx, performance_id)

@@ -28,7 +28,7 @@ from webapp.db import Tx
 from webapp.domain import admission, catalogue, rooms
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Invalid, NotFound
-from webapp.domain.model import Lottery, QueueEntry, RoomProgress, table_of
+from webapp.domain.model import JournalEntry, Lottery, QueueEntry, RoomProgress, table_of
 
 ID_BYTES = 16
 _LOTTERY = table_of(Lottery)
@@ -253,6 +253,20 @@ def find_publication(tx: Tx, performance_id: int) -> Publication | None:
         seed=row.seed.hex() if row.drawn_at else None,
         first_number=row.first_number,
     )
+
+
+def find_sealed_hash(tx: Tx, performance_id: int) -> str | None:
+    """Read the seed's hash as it was told when the pre-queue opened, whatever seed is stored now.
+
+    It reads the whole journal: for whoever checks a lottery, not for those who wait.
+    """
+    sealed = tx.execute(
+        select(JournalEntry.facts)
+        .where(JournalEntry.kind == "lottery_sealed")
+        .order_by(JournalEntry.id)
+    ).scalars()
+    mine = (facts for facts in sealed if facts["performance_id"] == performance_id)
+    return next((str(facts["seed_hash"]) for facts in mine), None)
 
 
 def get_participants(tx: Tx, performance_id: int) -> bytes:
