@@ -152,8 +152,8 @@ def draw_again(
 ) -> None:
     """Compute the order of PERFORMANCE's lottery again and compare it with what was published.
 
-    From the database: with the numbers that were given and the seed's hash in the journal, too. With --publication and --participants from
-    those two files alone. The exit status is 1 when anything differs.
+    From the database: with the numbers that were given and the seed's hash in the journal, too. With
+    --publication and --participants from those two files alone. The exit status is 1 when anything differs.
     """
     if (publication is None) != (participants is None):
         raise click.UsageError("--publication and --participants belong together")
