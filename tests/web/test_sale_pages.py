@@ -204,6 +204,25 @@ def test_leaving_gives_up_place_and_seats(app: Flask, db: Database) -> None:
     assert surfer.get(f"/performances/{sale}/queue", 303).location == f"/performances/{sale}"
 
 
+LOOKING = {"X-Looking": "1"}
+
+
+def test_a_script_that_looks_hears_only_of_ones_turn_that_it_is_one(
+    app: Flask, db: Database
+) -> None:
+    sale = make_sale(db, capacity=1)
+    surfer = Surfer(app, customer(db))
+    here = f"/performances/{sale}/queue"
+    surfer.send(f"/performances/{sale}", "/queue")
+    usher_round(db)
+    admitted = surfer.client.get(here, headers=LOOKING)
+    assert (admitted.status_code, admitted.data) == (204, b"")
+    surfer.post(f"{here}/leave")
+    assert surfer.client.get(here, headers=LOOKING).status_code == 303
+    assert surfer.follow(surfer.get(here, 303)).text.count("You are not in this waiting room") == 1
+    assert Surfer(app).client.get(here, headers=LOOKING).status_code == 302
+
+
 def test_a_turn_that_is_over_says_why(app: Flask, db: Database, clock: AdvancingClock) -> None:
     sale = make_sale(db, capacity=1, session_seconds=60)
     surfer = Surfer(app, customer(db))

@@ -35,14 +35,14 @@ async function look() {
       lookAgainIn(Number(answer.headers.get("Retry-After")) || AFTER_TROUBLE_SECONDS);
       return;
     }
-    if (answer.type === "opaqueredirect") {
+    if (answer.status === 204) {
       comeIn();
       return;
     }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const shown = page.querySelector("#place");
     if (!shown) {
-      location.reload(); // over: the server says why
+      location.reload(); // over, or signed out elsewhere: the server says why
       return;
     }
     place.replaceChildren(...shown.childNodes);

@@ -6,6 +6,8 @@ Promises:
 2. The waiting page needs no script: it comes back by itself when the server said to. The waiting
    token is in a cookie that no script and no other path sees, never in a page or an address.
 3. `ahead` never grows, whichever process answers: the token remembers the lowest.
+4. Only whose turn it is is told so. A script that looks (`X-Looking`) hears it as 204, because it cannot see
+   where a redirect leads: to the seats, to the performance's page, or to signing in.
 """
 
 import math
@@ -26,6 +28,7 @@ from webapp.web.standing import find_standing
 blueprint = Blueprint("sale", __name__)
 
 WAITING_COOKIE = "jari_waiting"
+LOOKING = "X-Looking"
 
 
 @blueprint.get("/performances/<int:performance_id>")
@@ -55,19 +58,19 @@ def join(performance_id: int) -> Response:
 def waiting(performance_id: int) -> Response:
     """Show where the customer stands; go on to the seats as soon as they are let in."""
     place = _find_place(performance_id)
+    looking = LOOKING in request.headers  # and nobody reads a notice
     if place is None:
-        flash(gettext("You are not in this waiting room (any more)."), "note")
+        if not looking:
+            flash(gettext("You are not in this waiting room (any more)."), "note")
         return see_other(url_for("sale.performance", performance_id=performance_id))
     if place["status"] == "admitted":
-        if "X-Looking" not in request.headers:  # which nobody reads
-            flash(
-                gettext(phrases.YOUR_TURN).format(
-                    time=phrases.time_of_day(place["access_expires_at"])
-                ),
-                "done",
-            )
-        response = see_other(url_for("seats.choose", performance_id=performance_id))
-        return _remember(response, place)
+        if looking:
+            return _remember(Response(status=204), place)
+        flash(
+            gettext(phrases.YOUR_TURN).format(time=phrases.time_of_day(place["access_expires_at"])),
+            "done",
+        )
+        return _remember(see_other(url_for("seats.choose", performance_id=performance_id)), place)
     response = page(
         "sale/waiting.html",
         sale=house().sales.get(performance_id),

@@ -1,0 +1,128 @@
+"""The waiting page in a real browser: what it announces, and when it looks again."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect
+
+from tests.browser.live import Live
+from tests.browser.test_chain import DESKTOP, PHONE, go_away, one_is_inside, sign_in, visiting
+from tests.browser.visitor import ARRIVE_MS, Visitor
+from tests.builders import Customer, make_accounts
+from webapp.db import new_id
+from webapp.domain import waiting_room
+from webapp.domain.waiting_room import Arrival, Pass
+
+pytestmark = pytest.mark.browser
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NOT_HERE = "You are not in this waiting room (any more)."
+
+
+def line_up(live: Live, performance_id: int, count: int = 1) -> list[Pass]:
+    """Let so many customers join, in this order."""
+    people = make_accounts(live.db, count)
+    return [join(live, performance_id, one) for one in people]
+
+
+def join(live: Live, performance_id: int, customer: Customer) -> Pass:
+    arrival = Arrival(new_id(), performance_id, customer.id, None)
+    stay, _ = live.db.transact(waiting_room.join, arrival)
+    return Pass(stay.entry_id, performance_id, customer.id)
+
+
+def wait_in_line(live: Live, visitor: Visitor, performance_id: int, ahead: int = 0) -> None:
+    """Come to the waiting page as somebody with so many people ahead."""
+    [customer] = make_accounts(live.db)
+    join(live, performance_id, customer)
+    sign_in(visitor, customer)
+    visitor.page.goto(f"{live.address}/performances/{performance_id}/queue")
+    see_ahead(visitor.page, ahead)
+
+
+def see_ahead(page: Page, ahead: int) -> None:
+    figure = page.locator("dt:has-text('People ahead') + dd")
+    expect(figure).to_have_text(str(ahead), timeout=ARRIVE_MS)
+
+
+def keep_last_title(page: Page) -> None:
+    """Let the page leave behind which title it had at last; `last_title` reads it on the next one."""
+    page.evaluate("addEventListener('pagehide', () => (sessionStorage.title = document.title))")
+
+
+def last_title(page: Page) -> str:
+    return str(page.evaluate("sessionStorage.title"))
+
+
+def is_looking(request: Request) -> bool:
+    return "x-looking" in request.headers
+
+
+def test_ones_turn_is_announced_and_leads_to_the_seats(live: Live, browser: Browser) -> None:
+    performance_id, inside = one_is_inside(live)
+    with visiting(live, browser, **PHONE) as visitor:
+        wait_in_line(live, visitor, performance_id)
+        keep_last_title(visitor.page)
+        go_away(live, inside)
+        visitor.arrive()
+        assert last_title(visitor.page) == "It is your turn!"
+        expect(visitor.page.get_by_text("It is your turn. It lasts until")).to_have_count(1)
+
+
+def test_who_leaves_in_another_tab_is_not_told_of_a_turn(live: Live, browser: Browser) -> None:
+    performance_id, _ = one_is_inside(live)
+    with visiting(live, browser, **DESKTOP) as visitor:
+        page = visitor.page
+        wait_in_line(live, visitor, performance_id)
+        keep_last_title(page)
+        elsewhere = page.context.new_page()
+        elsewhere.goto(page.url)
+        elsewhere.get_by_role("button", name="Leave the waiting room").click()
+        expect(page.get_by_text(NOT_HERE)).to_have_count(1, timeout=ARRIVE_MS)
+        assert last_title(page) == "0 ahead of you – Jari"
+
+
+def test_who_signs_out_in_another_tab_is_not_told_of_a_turn(live: Live, browser: Browser) -> None:
+    performance_id, _ = one_is_inside(live)
+    with visiting(live, browser, **DESKTOP) as visitor:
+        page = visitor.page
+        wait_in_line(live, visitor, performance_id)
+        keep_last_title(page)
+        elsewhere = page.context.new_page()
+        elsewhere.goto(page.url)
+        elsewhere.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Password")).to_be_visible(timeout=ARRIVE_MS)
+        assert last_title(page) == "0 ahead of you – Jari"
+
+
+def test_news_are_told_once(live: Live, browser: Browser) -> None:
+    performance_id, _ = one_is_inside(live)
+    first, second = line_up(live, performance_id, 2)
+    with visiting(live, browser, **PHONE) as visitor:
+        page = visitor.page
+        wait_in_line(live, visitor, performance_id, ahead=2)
+        page.evaluate("""() => {
+            window.told = [];
+            const news = document.querySelector("#news");
+            new MutationObserver(() => told.push(news.textContent)).observe(news, { childList: true });
+        }""")
+        go_away(live, first)
+        see_ahead(page, 1)
+        assert page.evaluate("told") == []
+        go_away(live, second)
+        see_ahead(page, 0)
+        assert page.evaluate("told") == ["You are next."]
+
+
+def test_back_online_it_looks_at_once(live: Live, browser: Browser) -> None:
+    performance_id, _ = one_is_inside(live)
+    with visiting(live, browser, **PHONE, cut_off=True) as visitor:
+        page = visitor.page
+        page.clock.install(time=NOON)
+        wait_in_line(live, visitor, performance_id)
+        page.context.set_offline(True)
+        with page.expect_event("requestfailed"):
+            page.clock.pause_at(NOON + timedelta(hours=1))  # the last timer that goes off
+        page.clock.set_system_time(NOON + timedelta(hours=2))
+        with page.expect_request(is_looking):
+            page.context.set_offline(False)
