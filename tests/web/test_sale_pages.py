@@ -528,6 +528,10 @@ def test_a_hold_is_paid_although_the_time_to_choose_is_over(
     assert (
         surfer.get(f"/performances/{sale}/seats", 303).location == f"/performances/{sale}/checkout"
     )
+    waiting = surfer.get(f"/performances/{sale}/queue", 303)
+    assert "It is your turn" not in surfer.follow(surfer.follow(waiting, 303)).words
+    looked = surfer.client.get(f"/performances/{sale}/queue", headers=LOOKING)
+    assert looked.status_code == 303
     surfer.send(f"/performances/{sale}/checkout", "/pay")
     assert states(db, sale)[:2] == "ss"
 

@@ -64,12 +64,11 @@ def waiting(performance_id: int) -> Response:
             flash(gettext("You are not in this waiting room (any more)."), "note")
         return see_other(url_for("sale.performance", performance_id=performance_id))
     if place["status"] == "admitted":
-        if looking:
-            return _remember(Response(status=204), place)
-        flash(
-            gettext(phrases.YOUR_TURN).format(time=phrases.time_of_day(place["access_expires_at"])),
-            "done",
-        )
+        until = place["access_expires_at"]
+        if house().db.clock.now() < until:  # else only seats still held are left, to be paid
+            if looking:
+                return _remember(Response(status=204), place)
+            flash(gettext(phrases.YOUR_TURN).format(time=phrases.time_of_day(until)), "done")
         return _remember(see_other(url_for("seats.choose", performance_id=performance_id)), place)
     response = page(
         "sale/waiting.html",
