@@ -1,8 +1,9 @@
 """Words for people: exact, and the same way back."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
+from flask import Flask
 
 from webapp.web import phrases
 
@@ -56,9 +57,41 @@ def test_times_are_korean_and_say_so() -> None:
     assert phrases.time_of_day(moment) == "00:30:05 KST (UTC+9)"
 
 
-def test_how_long_something_takes() -> None:
-    spans = {20: "less than a minute", 60: "about a minute", 290: "about 5 minutes"}
-    for seconds, text in spans.items():
-        assert phrases.duration(seconds) == text
-    assert phrases.duration(timedelta(hours=3).total_seconds()) == "about 3 hours"
+@pytest.mark.parametrize(
+    ("seconds", "text", "korean"),
+    [
+        (1, "1 second", "1초"),
+        (90.9, "90 seconds", "90초"),
+        (120, "2 minutes", "2분"),
+        (290, "4 minutes", "4분"),
+        (5_400, "90 minutes", "90분"),
+        (7_199, "119 minutes", "119분"),
+        (7_200, "2 hours", "2시간"),
+        (9_000, "2 hours 30 minutes", "2시간 30분"),
+        (86_400, "24 hours", "24시간"),
+    ],
+)
+def test_a_limit_is_never_overstated(app: Flask, seconds: float, text: str, korean: str) -> None:
+    assert phrases.duration(seconds) == text
+    with app.test_request_context(headers={"Accept-Language": "ko"}):
+        assert phrases.duration(seconds) == korean
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ((5, 40), "about a minute at most"),
+        ((59, 61), "at most 2 minutes"),
+        ((90, 290), "between 1 and 5 minutes"),
+        ((180, 180), "at most 3 minutes"),
+        ((40, 6_000), "at most 100 minutes"),
+        ((4_300, 7_201), "between 1.1 and 2.1 hours"),
+        ((7_200, 7_200), "at most 120 minutes"),
+    ],
+)
+def test_a_range_is_never_narrowed(seconds: tuple[int, int], text: str) -> None:
+    assert phrases.between(seconds) == text
+
+
+def test_what_is_left_is_counted_down() -> None:
     assert [phrases.countdown(s) for s in (245.9, 59, -3)] == ["4:05", "0:59", "0:00"]

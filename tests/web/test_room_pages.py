@@ -329,8 +329,8 @@ def test_those_who_wait_read_what_concerns_them(
     page = surfer.get(f"/performances/{sale}/queue")
     assert "You take part in the lottery." in page.words
     assert "The bar is open." in page.words
-    assert "Your turn will last about 10 minutes." in page.words
-    assert "be here within about 2 minutes" in page.words
+    assert "Your turn will last 10 minutes." in page.words
+    assert "be here within 2 minutes" in page.words
     clock.advance(61)
     ush(db)
     app.extensions["jari"].rooms.forget()

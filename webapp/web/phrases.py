@@ -282,29 +282,28 @@ def local_input(moment: datetime | None) -> str:
 
 
 def between(seconds: tuple[int, int] | list[int]) -> str:
-    """Write a range of time: `about 5 to 8 minutes`, `less than a minute`."""
-    low, high = round(seconds[0] / 60), max(1, math.ceil(seconds[1] / 60))
+    """Write a range of time, no narrower than it is: `between 5 and 8 minutes`."""
+    low, high = math.floor(seconds[0] / 60), max(1, math.ceil(seconds[1] / 60))
     if high == 1:
         return gettext("about a minute at most")
-    if low == high:
-        return duration(seconds[1])
-    if high >= 90:
-        hours = {"low": f"{low / 60:.1f}", "high": f"{high / 60:.1f}"}
-        return gettext("between %(low)s and %(high)s hours") % hours
-    if low < 1:
+    if low in (0, high):
         return gettext("at most %(high)s minutes") % {"high": high}
+    if high >= 90:
+        hours = {"low": f"{low // 6 / 10}", "high": f"{math.ceil(high / 6) / 10}"}
+        return gettext("between %(low)s and %(high)s hours") % hours
     return gettext("between %(low)s and %(high)s minutes") % {"low": low, "high": high}
 
 
 def duration(seconds: float) -> str:
-    """Write how long something takes, no more exactly than anybody knows."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return gettext("less than a minute")
-    if minutes < 90:
-        return ngettext("about a minute", "about %(num)s minutes", minutes)
-    hours = round(minutes / 60)
-    return ngettext("about an hour", "about %(num)s hours", hours)
+    """Write how long something lasts, rounded down: who relies on a limit must not be late."""
+    minutes = int(seconds) // 60
+    if minutes < 2:
+        return count(int(seconds), "second")
+    if minutes < 120:
+        return count(minutes, "minute")
+    hours, rest = divmod(minutes, 60)
+    said = count(hours, "hour")
+    return f"{said} {count(rest, 'minute')}" if rest else said
 
 
 def countdown(seconds: float) -> str:
@@ -317,6 +316,8 @@ _COUNTED = {
     "free seat": nN_("%(num)s free seat", "%(num)s free seats"),
     "ticket": nN_("%(num)s ticket", "%(num)s tickets"),
     "second": nN_("%(num)s second", "%(num)s seconds"),
+    "minute": nN_("%(num)s minute", "%(num)s minutes"),
+    "hour": nN_("%(num)s hour", "%(num)s hours"),
 }
 
 
