@@ -15,6 +15,7 @@ from tests.web.visitors import (
     ush,
     visitor,
 )
+from webapp.domain import rooms
 
 
 def sign_up_and_in(api: Api, email: str) -> Customer:
@@ -160,11 +161,16 @@ def test_before_the_sale_opens_people_gather_and_nobody_is_let_in(api: Api) -> N
     api.db.clock.advance(61)
     let_time_pass(api)
     assert ush(api) == 1
-    without_a_room = visitor(
-        api, make_sale(api.db, opens_in=60, prequeue_opens_at=early, capacity=None)
-    )
-    response = api.call("join_queue", without_a_room.who, path=without_a_room.path)
-    refused(response, 409, "sale_not_open")
+
+
+def test_without_a_waiting_room_there_is_no_prequeue(api: Api) -> None:
+    early = api.db.clock.now() - timedelta(seconds=60)
+    sale = make_sale(api.db, opens_in=60, prequeue_opens_at=early, capacity=10)
+    one = visitor(api, sale)
+    api.db.transact(rooms.change, sale, None, {"capacity": None})
+    let_time_pass(api)
+    assert api.ok("get_performance", path=one.path)["sale_status"] == "scheduled"
+    refused(api.call("join_queue", one.who, path=one.path), 409, "sale_not_open")
 
 
 def test_a_paused_sale_still_takes_newcomers_and_payments(api: Api) -> None:

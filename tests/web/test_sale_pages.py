@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -13,7 +14,7 @@ from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.web.surfer import Page, Surfer
 from webapp.db import Database
-from webapp.domain import bookings, catalogue, holds, leases, outlook, seatmap, wallet
+from webapp.domain import bookings, catalogue, holds, leases, outlook, rooms, seatmap, wallet
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import AlreadyBooked
 from webapp.web.sale_pages import WAITING_COOKIE
@@ -109,6 +110,21 @@ def test_the_performance_page_knows_the_next_step(
     assert "Go on to pay" in surfer.get(here).words
     clock.advance(900)
     assert "The sale closed on" in surfer.get(here).words
+
+
+def test_without_a_waiting_room_nobody_is_told_to_wait_before_the_sale(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    early = clock.now() - timedelta(seconds=60)
+    sale = make_sale(db, opens_in=60, prequeue_opens_at=early, capacity=1)
+    surfer, other = Surfer(app, customer(db)), Surfer(app, customer(db))
+    here = f"/performances/{sale}"
+    surfer.send(here, "/queue")
+    db.transact(rooms.change, sale, None, {"capacity": None})
+    page = other.get(here)
+    assert "Not on sale yet The sale opens on" in page.words
+    assert not [form for form in page.forms if form.action.endswith("/queue")]
+    assert "See your place" in surfer.get(here).words
 
 
 def test_a_sold_out_performance_says_so(app: Flask, db: Database) -> None:

@@ -68,23 +68,25 @@ class Rules:
     single_seat_rule: str
 
     def status(self, now: datetime, *, sold_out: bool) -> str:
-        """Return the sale's status: scheduled, prequeue, open, paused, sold_out or closed."""
+        """Return the sale's status: scheduled, prequeue, open, paused, sold_out or closed.
+
+        Where the room is off there is no pre-queue: whoever joins is inside at once, and that must not be
+        before the sale opens.
+        """
         if now >= self.sales_close_at:
             return "closed"
         if now < self.sales_open_at:
-            early = self.prequeue_opens_at is not None and now >= self.prequeue_opens_at
-            return "prequeue" if early else "scheduled"
+            if self.capacity is None or self.prequeue_opens_at is None:
+                return "scheduled"
+            return "prequeue" if now >= self.prequeue_opens_at else "scheduled"
         if sold_out:
             return "sold_out"
         return "paused" if self.paused_at is not None else "open"
 
     def refuse_joining(self, now: datetime) -> None:
-        """Raise SaleNotOpen or SaleClosed unless the waiting room takes newcomers now.
-
-        Where the room is off, whoever joins is inside at once: that must not be before the sale opens.
-        """
+        """Raise SaleNotOpen or SaleClosed unless the waiting room takes newcomers now."""
         status = self.status(now, sold_out=False)
-        if status == "scheduled" or (status == "prequeue" and self.capacity is None):
+        if status == "scheduled":
             raise SaleNotOpen(sales_open_at=self.sales_open_at)
         if status == "closed":
             raise SaleClosed()
