@@ -3,8 +3,9 @@
 import pytest
 from flask import Flask
 
-from tests.builders import make_sale
+from tests.builders import make_accounts, make_sale
 from tests.web.contract import Api
+from tests.web.surfer import Surfer
 from tests.web.visitors import visitor
 from webapp import nowait
 from webapp.web.lateness import COME_BACK_SECONDS, LATE_SECONDS
@@ -28,6 +29,17 @@ def test_without_a_room_who_comes_late_is_told_when_to_come_back(api: Api, key: 
     assert told["retry_after"] == int(refused.headers["Retry-After"])
     api.house.lateness.seconds = LATE_SECONDS - 0.1
     assert late.join().access
+
+
+def test_a_form_that_was_refused_is_not_sent_again_by_itself(api: Api, app: Flask) -> None:
+    sale = make_sale(api.db, capacity=None)
+    surfer = Surfer(app, make_accounts(api.db)[0])
+    page = surfer.get(f"/performances/{sale}")
+    api.house.lateness.seconds = LATE_SECONDS + 0.1
+    late = surfer.send(page, "/queue", 503)
+    assert int(late.response.headers["Retry-After"]) > 0
+    assert "Refresh" not in late.response.headers
+    assert "by itself" not in late.words
 
 
 def test_before_a_waiting_room_nobody_loses_a_place_for_it(api: Api) -> None:

@@ -303,7 +303,9 @@ def test_a_busy_house_says_so_without_asking_the_database(database_url: str) -> 
     for answer in answers:
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
+        assert answer.headers["Refresh"] == answer.headers["Retry-After"]
         assert "The house is very busy" in answer.text
+        assert "Then this page tries again by itself." in answer.text
 
 
 def leaves(family: type[Refusal]) -> Iterator[type[Refusal]]:

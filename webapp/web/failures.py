@@ -107,7 +107,11 @@ def problem(
         page = render_template(
             "problem.html", status=status, code=code, title=gettext(title), facts=facts
         )
-        return Response(page, status, headers, mimetype="text/html")
+        response = Response(page, status, headers, mimetype="text/html")
+        if request.method == "GET" and "Retry-After" in response.headers:
+            # Who waits without scripts would be left here, and miss the turn.
+            response.headers["Refresh"] = response.headers["Retry-After"]
+        return response
     text = describe(status, code, title, request.path, facts)
     return Response(text, status, headers, mimetype=PROBLEM)
 
