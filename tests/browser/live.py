@@ -34,8 +34,8 @@ class Live:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Live]:
-    """Run the service on a new database in `folder` until the block ends."""
+def serve(folder: Path, **settings: str) -> Iterator[Live]:
+    """Run the service on a new database in `folder` until the block ends; `settings` are of its environment."""
     url = f"sqlite:///{folder / 'jari.sqlite3'}"
     app = create_app(config_for(url))
     migrate_to(app)
@@ -47,6 +47,7 @@ def serve(folder: Path) -> Iterator[Live]:
         "COOKIE_SECURE": "0",
         "PORT": str(port),
         "LOG_LEVEL": "warning",
+        **settings,
     }
     with (folder / "server.log").open("wb") as log:
         processes = [

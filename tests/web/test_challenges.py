@@ -70,3 +70,19 @@ def test_the_page_brings_the_challenge_along(app: Flask, db: Database, work: Pro
     )
     surfer.send(f"/performances/{sale}", "/queue", challenge_answer=solve(work, person, sale))
     assert surfer.get(f"/performances/{sale}/queue").heading == "You are in the waiting room"
+
+
+def test_an_answer_that_comes_too_late_brings_a_new_challenge(
+    app: Flask, db: Database, work: ProofOfWork, clock: AdvancingClock
+) -> None:
+    sale = make_sale(db, capacity=1)
+    [person] = make_accounts(db)
+    surfer = Surfer(app, person)
+    page = surfer.get(f"/performances/{sale}")
+    late = solve(work, person, sale)
+    clock.advance(2 * WINDOW_SECONDS)
+    again = surfer.follow(surfer.send(page, "/queue", challenge_answer=late))
+    assert "The page had been open for too long." in again.words
+    assert f'data-challenge="{work.issue(person.id, sale)["challenge"]}"' in again.text
+    surfer.send(again, "/queue", challenge_answer=solve(work, person, sale))
+    assert surfer.get(f"/performances/{sale}/queue").heading == "You are in the waiting room"

@@ -14,11 +14,18 @@ async function work(challenge, bits) {
   }
 }
 
+let underWay = false;
 form.addEventListener("submit", async (event) => {
-  if (!field.value) {
-    event.preventDefault();
-    form.querySelector("button").disabled = true;
-    field.value = await work(form.dataset.challenge, Number(form.dataset.bits));
-    form.submit();
+  event.preventDefault();
+  if (underWay) return; // a double tap is one
+  if (!crypto.subtle) {
+    form.querySelector("#no-work").hidden = false; // browsers have it over https, and on localhost
+    return;
   }
+  underWay = true;
+  form.setAttribute("aria-busy", "true");
+  field.value = await work(form.dataset.challenge, Number(form.dataset.bits));
+  form.submit();
 });
+// Coming back by the browser's Back: what is asked may be over.
+addEventListener("pageshow", (event) => event.persisted && location.reload());

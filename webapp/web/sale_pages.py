@@ -49,7 +49,15 @@ def performance(performance_id: int) -> Response:
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
     asked = Joining(performance_id, request.remote_addr, request.form.get("challenge_answer", ""))
-    place, _ = queue.join(house(), person().id, asked)
+    try:
+        place, _ = queue.join(house(), person().id, asked)
+    except Rejected as refusal:
+        if refusal.code != "challenge_required" or not asked.challenge_answer:
+            raise
+        flash(
+            gettext("The page had been open for too long. Please press the button again."), "note"
+        )
+        return see_other(url_for("sale.performance", performance_id=performance_id))
     return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)
 
 
