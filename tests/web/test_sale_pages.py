@@ -13,10 +13,12 @@ from jobs import usher
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.web.surfer import Page, Surfer
+from tests.web.watching import Watch
 from webapp.db import Database
 from webapp.domain import bookings, catalogue, holds, leases, outlook, rooms, seatmap, wallet
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import AlreadyBooked
+from webapp.web.guards import COOKIE
 from webapp.web.sale_pages import WAITING_COOKIE
 
 
@@ -220,10 +222,7 @@ def test_leaving_gives_up_place_and_seats(app: Flask, db: Database) -> None:
     assert surfer.get(f"/performances/{sale}/queue", 303).location == f"/performances/{sale}"
 
 
-LOOKING = {"X-Looking": "1"}
-
-
-def test_a_script_that_looks_hears_only_of_ones_turn_that_it_is_one(
+def test_the_script_that_looks_hears_only_of_ones_turn_that_it_is_one(
     app: Flask, db: Database
 ) -> None:
     sale = make_sale(db, capacity=1)
@@ -231,12 +230,33 @@ def test_a_script_that_looks_hears_only_of_ones_turn_that_it_is_one(
     here = f"/performances/{sale}/queue"
     surfer.send(f"/performances/{sale}", "/queue")
     usher_round(db)
-    admitted = surfer.client.get(here, headers=LOOKING)
+    admitted = surfer.client.get(f"{here}/place")
     assert (admitted.status_code, admitted.data) == (204, b"")
     surfer.post(f"{here}/leave")
-    assert surfer.client.get(here, headers=LOOKING).status_code == 303
+    assert surfer.client.get(f"{here}/place").status_code == 401  # without its cookie
     assert surfer.follow(surfer.get(here, 303)).text.count("You are not in this waiting room") == 1
-    assert Surfer(app).client.get(here, headers=LOOKING).status_code == 302
+
+
+def test_the_script_costs_no_query_while_one_waits(app: Flask, db: Database) -> None:
+    """By the token of who joined here; who asks too soon is told so, and who signed out is nobody."""
+    sale = make_sale(db, capacity=0)
+    surfer = Surfer(app, customer(db))
+    here = f"/performances/{sale}/queue"
+    surfer.send(f"/performances/{sale}", "/queue")
+    usher_round(db)
+    pacing = app.extensions["jari"].pacing
+    for _ in range(2):  # once to hear the number, and once with the token that has it
+        surfer.get(f"{here}/place")
+        pacing._not_before.clear()
+    with Watch(db) as watch:
+        shown = surfer.look(f"{here}/place")
+    assert watch.idle, watch.statements
+    assert "Your number 1 People ahead of you 0" in shown.words
+    assert "<html" not in shown.text
+    hasty = surfer.client.get(f"{here}/place")
+    assert (hasty.status_code, "Retry-After" in hasty.headers) == (429, True)
+    surfer.client.delete_cookie(COOKIE)
+    assert surfer.client.get(f"{here}/place").status_code == 401
 
 
 def test_a_turn_that_is_over_says_why(app: Flask, db: Database, clock: AdvancingClock) -> None:
@@ -546,8 +566,7 @@ def test_a_hold_is_paid_although_the_time_to_choose_is_over(
     )
     waiting = surfer.get(f"/performances/{sale}/queue", 303)
     assert "It is your turn" not in surfer.follow(surfer.follow(waiting, 303)).words
-    looked = surfer.client.get(f"/performances/{sale}/queue", headers=LOOKING)
-    assert looked.status_code == 303
+    assert surfer.client.get(f"/performances/{sale}/queue/place").status_code == 410
     surfer.send(f"/performances/{sale}/checkout", "/pay")
     assert states(db, sale)[:2] == "ss"
 

@@ -27,10 +27,7 @@ function lookAgainIn(seconds) {
 async function look() {
   lookedAt = Date.now();
   try {
-    const answer = await fetch(location.href, {
-      headers: { Accept: "text/html", "X-Looking": "1" },
-      redirect: "manual",
-    });
+    const answer = await fetch(place.dataset.address, { headers: { Accept: "text/html" } });
     if (answer.status >= 500 || answer.status === 429) {
       lookAgainIn(Number(answer.headers.get("Retry-After")) || AFTER_TROUBLE_SECONDS);
       return;
@@ -47,7 +44,7 @@ async function look() {
     }
     place.replaceChildren(...shown.childNodes);
     place.dataset.refreshSeconds = shown.dataset.refreshSeconds;
-    document.title = page.title;
+    document.title = shown.dataset.title;
     if (newsOf(place) !== told) {
       told = newsOf(place);
       news.textContent = told;

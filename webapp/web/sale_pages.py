@@ -6,8 +6,8 @@ Promises:
 2. The waiting page needs no script: it comes back by itself when the server said to. The waiting
    token is in a cookie that no script and no other path sees, never in a page or an address.
 3. `ahead` never grows, whichever process answers: the token remembers the lowest.
-4. Only whose turn it is is told so. A script that looks (`X-Looking`) hears it as 204, because it cannot see
-   where a redirect leads: to the seats, to the performance's page, or to signing in.
+4. The page's script asks for the place alone, which costs what the API's poll does: no query while one waits.
+   It hears 204 when it is one's turn, and only then; whatever else is no place, the page itself explains.
 """
 
 import math
@@ -28,7 +28,7 @@ from webapp.web.standing import find_standing
 blueprint = Blueprint("sale", __name__)
 
 WAITING_COOKIE = "jari_waiting"
-LOOKING = "X-Looking"
+LOOKING = "X-Looking"  # somebody who is inside tells that they are there
 
 
 @blueprint.get("/performances/<int:performance_id>")
@@ -48,7 +48,8 @@ def performance(performance_id: int) -> Response:
 @customer
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
-    asked = Joining(performance_id, request.remote_addr, request.form.get("challenge_answer", ""))
+    answer, session = request.form.get("challenge_answer", ""), guards.session_token()
+    asked = Joining(performance_id, request.remote_addr, answer, session)
     try:
         place, _ = queue.join(house(), person().id, asked)
     except Rejected as refusal:
@@ -58,7 +59,8 @@ def join(performance_id: int) -> Response:
             gettext("The page had been open for too long. Please press the button again."), "note"
         )
         return see_other(url_for("sale.performance", performance_id=performance_id))
-    return _remember(see_other(url_for("sale.waiting", performance_id=performance_id)), place)
+    response = see_other(url_for("sale.waiting", performance_id=performance_id))
+    return _remember(response, performance_id, place)
 
 
 @blueprint.get("/performances/<int:performance_id>/queue")
@@ -66,28 +68,55 @@ def join(performance_id: int) -> Response:
 def waiting(performance_id: int) -> Response:
     """Show where the customer stands; go on to the seats as soon as they are let in."""
     place = _find_place(performance_id)
-    looking = LOOKING in request.headers  # and nobody reads a notice
+    told = LOOKING in request.headers  # by no notice: nobody would read it
     if place is None:
-        if not looking:
+        if not told:
             flash(gettext("You are not in this waiting room (any more)."), "note")
         return see_other(url_for("sale.performance", performance_id=performance_id))
     if place["status"] == "admitted":
-        until = place["access_expires_at"]
-        if house().db.clock.now() < until:  # else only seats still held are left, to be paid
-            if looking:
-                return _remember(Response(status=204), place)
-            flash(gettext(phrases.YOUR_TURN).format(time=phrases.time_of_day(until)), "done")
-        return _remember(see_other(url_for("seats.choose", performance_id=performance_id)), place)
+        if not told and _is_turn(place):
+            until = phrases.time_of_day(place["access_expires_at"])
+            flash(gettext(phrases.YOUR_TURN).format(time=until), "done")
+        response = see_other(url_for("seats.choose", performance_id=performance_id))
+        return _remember(response, performance_id, place)
+    entry_id = house().tokens.read("waiting", place["waiting_token"]).entry_id
+    return _show(performance_id, place, "sale/waiting.html", entry_id=entry_id)
+
+
+@blueprint.get("/performances/<int:performance_id>/queue/place")
+@public
+def place(performance_id: int) -> Response:
+    """Answer the waiting page's script, by the waiting token and the session that it was issued to."""
+    token, session = request.cookies.get(WAITING_COOKIE, ""), guards.session_token()
+    claims = house().tokens.read("waiting", token)
+    guards.refuse_other_room("waiting", claims, performance_id)
+    if session is None:  # signed out
+        raise Rejected(401, "session_missing")
+    found = queue.poll(house(), claims, token, session)
+    if found["status"] != "admitted":
+        return _show(performance_id, found, "sale/place.html")
+    if not _is_turn(found):
+        raise TurnOver(reason="expired", may_rejoin=False)
+    return _remember(Response(status=204), performance_id, found)
+
+
+def _is_turn(place: dict[str, Any]) -> bool:
+    """Whether seats may be chosen; otherwise only those still held are left, to be paid."""
+    return bool(house().db.clock.now() < place["access_expires_at"])
+
+
+def _show(performance_id: int, place: dict[str, Any], template: str, **more: Any) -> Response:
+    """Show where somebody stands, as a page or a part of it."""
     response = page(
-        "sale/waiting.html",
+        template,
         sale=house().sales.get(performance_id),
         place=place,
         room=house().rooms.get(performance_id),
-        entry_id=house().tokens.read("waiting", place["waiting_token"]).entry_id,
         refresh_seconds=math.ceil(place["poll_after_ms"] / 1000),
         now=house().db.clock.now(),
+        **more,
     )
-    return _remember(response, place)
+    return _remember(response, performance_id, place)
 
 
 @blueprint.post("/performances/<int:performance_id>/queue/leave")
@@ -122,19 +151,19 @@ def _find_place(performance_id: int) -> dict[str, Any] | None:
             over = ended
     standing = find_standing(house(), performance_id, person().id)
     if standing.stay is not None and (standing.inside or standing.waiting):
-        return queue.answer_stay(house(), standing.stay)
+        return queue.answer_stay(house(), standing.stay, queue.mark(guards.session_token() or ""))
     if over is not None:
         raise over
     return None
 
 
-def _remember(response: Response, place: dict[str, Any]) -> Response:
-    """Keep the newest waiting token where only the waiting page sees it."""
+def _remember(response: Response, performance_id: int, place: dict[str, Any]) -> Response:
+    """Keep the newest waiting token where only the waiting page and its script's address see it."""
     response.set_cookie(
         WAITING_COOKIE,
         place["waiting_token"],
         expires=place["expires_at"],
-        path=request.path,
+        path=url_for("sale.waiting", performance_id=performance_id),
         secure=house().config.cookie_secure,
         httponly=True,
         samesite="Lax",
