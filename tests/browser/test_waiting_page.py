@@ -6,7 +6,15 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.live import Live
-from tests.browser.test_chain import DESKTOP, PHONE, go_away, one_is_inside, sign_in, visiting
+from tests.browser.test_chain import (
+    DESKTOP,
+    PHONE,
+    go_away,
+    one_is_inside,
+    press,
+    sign_in,
+    visiting,
+)
 from tests.browser.visitor import ARRIVE_MS, Visitor
 from tests.builders import Customer, make_accounts
 from webapp.db import new_id
@@ -17,6 +25,16 @@ pytestmark = pytest.mark.browser
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOT_HERE = "You are not in this waiting room (any more)."
+BELOW_THE_SOUND = """() => {
+    const [line, next] = ["#sound", ".actions"].map((where) => document.querySelector(where));
+    return next.getBoundingClientRect().top - line.getBoundingClientRect().top;
+}"""
+NOTE_RESUMED = """
+    window.AudioContext = class extends AudioContext {
+        constructor() { super(); window.sound = this; }
+        resume() { sessionStorage.resumed = this.state; return super.resume(); }
+    };
+"""
 
 
 def line_up(live: Live, performance_id: int, count: int = 1) -> list[Pass]:
@@ -67,6 +85,22 @@ def test_ones_turn_is_announced_and_leads_to_the_seats(live: Live, browser: Brow
         visitor.arrive()
         assert last_title(visitor.page) == "It is your turn!"
         expect(visitor.page.get_by_text("It is your turn. It lasts until")).to_have_count(1)
+
+
+def test_a_sound_that_was_asked_for_is_heard(live: Live, browser: Browser) -> None:
+    performance_id, inside = one_is_inside(live)
+    with visiting(live, browser, **PHONE) as visitor:
+        page = visitor.page
+        page.add_init_script(NOTE_RESUMED)
+        wait_in_line(live, visitor, performance_id)
+        before = page.evaluate(BELOW_THE_SOUND)
+        press(page, "button", "Tell me with a sound", "Enter")
+        expect(page.get_by_role("button", name="The sound is on")).to_be_focused()
+        assert page.evaluate(BELOW_THE_SOUND) == before
+        page.evaluate("sound.suspend()")  # as a phone does while it is in a pocket
+        go_away(live, inside)
+        visitor.arrive()
+        assert page.evaluate("sessionStorage.resumed") == "suspended"
 
 
 def test_who_leaves_in_another_tab_is_not_told_of_a_turn(live: Live, browser: Browser) -> None:

@@ -9,7 +9,8 @@ const SEATS_AFTER_MS = 1500;
 
 const place = document.querySelector("#place");
 const news = document.querySelector("#news");
-const soundButton = document.querySelector("#sound");
+const soundLine = document.querySelector("#sound");
+const soundButton = soundLine.querySelector("button");
 let sound = null;
 let timer = 0;
 let lookedAt = Date.now();
@@ -65,6 +66,7 @@ function comeIn() {
 }
 
 function ring() {
+  sound.resume(); // phones pause it while the page is out of sight
   for (const [start, pitch] of [[0, 660], [0.25, 880], [0.5, 1100]]) {
     const tone = sound.createOscillator();
     const volume = sound.createGain();
@@ -89,10 +91,10 @@ function lookIfDue() {
 document.addEventListener("visibilitychange", lookIfDue);
 addEventListener("online", lookIfDue);
 addEventListener("pageshow", lookIfDue);
-soundButton.hidden = !("AudioContext" in window);
+soundLine.classList.toggle("later", !("AudioContext" in window));
 soundButton.addEventListener("click", () => {
-  sound = new AudioContext(); // browsers make a sound only for those who asked for one
+  sound ??= new AudioContext(); // browsers make a sound only for those who asked for one
   ring();
-  soundButton.hidden = true;
+  soundButton.textContent = soundButton.dataset.on; // it stays, and keeps the focus
 });
 lookAgainIn(Number(place.dataset.refreshSeconds));
