@@ -73,7 +73,7 @@ def last_title(page: Page) -> str:
 
 
 def is_looking(request: Request) -> bool:
-    return "x-looking" in request.headers
+    return request.url.endswith("/queue/place")
 
 
 def test_ones_turn_is_announced_and_leads_to_the_seats(live: Live, browser: Browser) -> None:
@@ -105,7 +105,7 @@ def test_a_sound_that_was_asked_for_is_heard(live: Live, browser: Browser) -> No
 
 def test_who_leaves_in_another_tab_is_not_told_of_a_turn(live: Live, browser: Browser) -> None:
     performance_id, _ = one_is_inside(live)
-    with visiting(live, browser, **DESKTOP) as visitor:
+    with visiting(live, browser, refused=(401,), **DESKTOP) as visitor:
         page = visitor.page
         wait_in_line(live, visitor, performance_id)
         keep_last_title(page)
@@ -118,7 +118,7 @@ def test_who_leaves_in_another_tab_is_not_told_of_a_turn(live: Live, browser: Br
 
 def test_who_signs_out_in_another_tab_is_not_told_of_a_turn(live: Live, browser: Browser) -> None:
     performance_id, _ = one_is_inside(live)
-    with visiting(live, browser, **DESKTOP) as visitor:
+    with visiting(live, browser, refused=(401,), **DESKTOP) as visitor:
         page = visitor.page
         wait_in_line(live, visitor, performance_id)
         keep_last_title(page)
