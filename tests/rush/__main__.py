@@ -21,7 +21,7 @@ from tests.rush import gate, report
 from tests.rush.load import collect_seldom
 from tests.rush.playing import Outcome, rush
 from tests.rush.scenarios import SCENARIOS, Scenario
-from tests.rush.stage import Stage, staged
+from tests.rush.stage import Stage, deadlocks, staged
 from tests.servers import ROOT
 from webapp.domain import audit
 from webapp.domain.audit.findings import Result
@@ -37,6 +37,8 @@ def run(name: str, scenario: Scenario, seed: str, directory: Path, scale: float 
         outcome = uvloop.run(rush(stage, seed))
         values = _measure(stage, outcome)
         checked = stage.db.read(audit.run).results
+        # Last: a process tells the server what it counted when it has had nothing to do for a while.
+        values["deadlocks"] = stage.db.read(deadlocks)
     values["integrity"] = sum(result.ok for result in checked) / len(checked)
     verdicts = gate.judge(scenario.thresholds, outcome.load, values)
     told = report.Run(name, seed, scale, scenario, outcome, verdicts, _lines(checked))
@@ -51,7 +53,8 @@ def _measure(stage: Stage, outcome: Outcome) -> dict[str, float]:
     values = gate.measure(load, outcome.seconds) | outcome.values
     came = len(load.events.get("arrived", ()))
     values["booked"] = len(load.events.get("booked", ())) / max(1, came)
-    values["sold"] = stage.count_sold() / scenario.seats
+    sold = stage.count_sold()
+    values["sold"], values["unsold"] = sold / scenario.wanted_seats, scenario.wanted_seats - sold
     values["sold_out_after"] = outcome.watch.sold_out_after(scenario.seats)
     if scenario.dead_holds:
         values["swept"] = stage.count_swept() / scenario.dead_holds

@@ -1,11 +1,12 @@
 """Thresholds, written as k6 writes them: `p(90)<2000`, `rate<0.001`, `count>=18000`."""
 
+import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.rush.load import Load
+from tests.rush.load import FORGED, Load, Measured
 
 _FORM = re.compile(r"(p\((\d+(?:\.\d+)?)\)|avg|max|rate|count|value)\s*(<=|>=|==|<|>)\s*([\d.]+)\Z")
 _COMPARE = {
@@ -62,14 +63,16 @@ def _judge(metric: str, threshold: str, load: Load, values: Mapping[str, float])
 
 
 def _durations(load: Load, name: str | None) -> list[float]:
-    chosen = load.calls if name is None else {name: load.calls[name]}
-    return [value for measured in chosen.values() for value in measured.milliseconds]
+    chosen = load.calls.values() if name is None else [load.calls.get(name, Measured())]
+    return [value for measured in chosen for value in measured.milliseconds]
 
 
 def _of_durations(values: Sequence[float], what: str, percent: str | None) -> float:
+    if not values:
+        return math.inf  # what was never asked was not answered quickly
     if percent is not None:
         return percentile(values, float(percent))
-    return {"avg": sum(values) / max(1, len(values)), "max": max(values, default=0.0)}[what]
+    return {"avg": sum(values) / len(values), "max": max(values)}[what]
 
 
 def measure(load: Load, seconds: float) -> dict[str, float]:
@@ -84,6 +87,7 @@ def measure(load: Load, seconds: float) -> dict[str, float]:
         "undeclared": undeclared,
         "lost": lost,
         "without_retry_after": sum(one.without_retry_after for one in calls),
+        "forged": sum(len(load.calls[name].milliseconds) for name in FORGED if name in load.calls),
         "admitted": len(load.events.get("admitted", ())),
         "no_seats": len(load.events.get("no_seats", ())),
     }

@@ -12,23 +12,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.rush.load import DECLARED
+from tests.rush.load import CALLS, DECLARED, FORGED
 from tests.rush.people import GLANCES, GONE, READS
 from tests.rush.scenarios import SCENARIOS, Scenario
-from tests.web.contract import BY_NAME
 
 FILE = Path(__file__).resolve().parents[1] / "load" / "k6" / "scenarios.json"
-CALLS = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *READS)
+ASKED = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *READS, *FORGED)
 # What a load tool cannot know: it is read from the database, or compares two parts of one run.
 HARNESS_ONLY = frozenset(
-    {"integrity", "sold", "sold_out_after", "swept", "slower", "kept", "recovered"}
+    {
+        *("integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept"),
+        *("slower", "kept", "recovered"),
+    }
 )
 
 
 def export() -> dict[str, Any]:
     """Return everything that the script is told."""
     return {
-        "calls": {name: _call(name) for name in CALLS},
+        "calls": {name: _call(name) for name in ASKED},
         "reads": READS,
         "glances": GLANCES,
         "gone": GONE,
@@ -38,7 +40,7 @@ def export() -> dict[str, Any]:
 
 def _call(name: str) -> dict[str, Any]:
     answers = sorted(f"{status} {code}".strip() for status, code in DECLARED[name])
-    return {"method": BY_NAME[name].method.upper(), "declared": answers}
+    return {"method": CALLS[name].method.upper(), "declared": answers}
 
 
 def _scenario(scenario: Scenario) -> dict[str, Any]:

@@ -40,6 +40,11 @@ GLANCES = 64
 THINK_MAX = 5.0  # times the mean: people see how long their hold still lasts
 
 
+def wanted_of(seats: int, share: float) -> int:
+    """Return how many of so many seats are wanted, if it is this share of them."""
+    return max(1, round(seats * share))
+
+
 class Hall:
     """A performance as a client knows it: seats by name, each row's after each other."""
 
@@ -50,7 +55,7 @@ class Hall:
 
     def choose(self, states: str, quantity: int, wanted: float, rng: random.Random) -> list[str]:
         """Return free seats next to each other, from a random one on; fewer when nothing else is."""
-        limit = max(1, round(len(states) * wanted))
+        limit = wanted_of(len(states), wanted)
         starts = (rng.randrange(limit) for _ in range(GLANCES))
         start = next((seat for seat in starts if states[seat] == "f"), rng.randrange(limit))
         best = range(0)
@@ -205,8 +210,8 @@ async def forge(load: Load, hall: Hall, customer: Customer, seed: object) -> Non
     if rng.random() < 0.5:
         headers = customer.bearer | {"Access-Token": rubbish}
         seats = {"seats": hall.labels[:1]}
-        reply = await load.ask("place_hold", f"{hall.path}/holds", headers, seats)
+        reply = await load.ask("forged_hold", f"{hall.path}/holds", headers, seats)
     else:
         headers = {"Waiting-Token": rubbish}
-        reply = await load.ask("poll_queue", f"{hall.path}/queue", headers)
+        reply = await load.ask("forged_poll", f"{hall.path}/queue", headers)
     load.note(f"forged: {reply.status}")

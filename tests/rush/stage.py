@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from tests import builders
 from tests.bench.__main__ import DURABLE, gunicorn
@@ -48,6 +48,12 @@ class Frozen(Clock):
     def now(self) -> datetime:
         """Return always the same moment."""
         return self._at
+
+
+def deadlocks(tx: Tx) -> int:
+    """Count what the server had to break up since it started, whosever transactions they were."""
+    counted = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(tx.execute(counted).scalar_one())
 
 
 class Stage:

@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from tests.conftest import config_for, dispose
 from tests.rush import gate, k6
 from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Reply
@@ -23,8 +26,10 @@ from tests.rush.people import Habits, Hall
 from tests.rush.playing import booking_p95s, end
 from tests.rush.pressed import Taken, judge
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Pressure, Scenario
+from tests.rush.stage import deadlocks
 from tests.rush.test_lines import run as alone
 from tests.servers import ROOT, until
+from webapp import create_app
 
 
 def answered(*replies: tuple[str, Reply]) -> Load:
@@ -50,6 +55,8 @@ OK = ("get_availability", Reply(200, {}, 0))
         (("pay", Reply(429, {"code": "too_many_attempts"}, 0)), "without_retry_after"),
         (("pay", Reply(200, {}, 0)), "undeclared"),  # a booking is 201
         (("pay", Reply(409, {"code": "seats_taken"}, 0)), "undeclared"),  # declared for holds only
+        (("forged_hold", Reply(201, {}, 0)), "undeclared"),  # got in with a token that is none
+        (("forged_hold", Reply(409, {"code": "seats_taken"}, 0)), "undeclared"),
     ],
 )
 def test_the_gate_tells_a_failure_from_a_declared_refusal(
@@ -61,7 +68,8 @@ def test_the_gate_tells_a_failure_from_a_declared_refusal(
     broken = gate.measure(answered(OK, declared, bad), 1.0)
     assert broken[metric] > 0
     thresholds = SOUND | UNFAILING | {"lost": ["count==0"], "without_retry_after": ["count==0"]}
-    verdicts = gate.judge(thresholds, answered(OK, bad), broken | {"integrity": 1.0})
+    sound = {"integrity": 1.0, "deadlocks": 0.0}
+    verdicts = gate.judge(thresholds, answered(OK, bad), broken | sound)
     assert not all(verdict.holds for verdict in verdicts)
 
 
@@ -82,6 +90,8 @@ def test_thresholds_are_those_of_k6() -> None:
         for threshold in ("p(90)<92", "p(90)<91", "avg<=50.5", "max>=100", "p(99.9) < 101")
     }
     assert [verdict.holds for verdict in seen.values()] == [True, False, True, True, True]
+    [never] = gate.judge({"http_req_duration{name:place_hold}": ["p(90)<2000"]}, load, {})
+    assert not never.holds
     with pytest.raises(ValueError, match="about 5"):
         gate.judge({"http_reqs": ["about 5"]}, load, {"http_reqs": 5.0})
 
@@ -256,12 +266,13 @@ def test_a_machine_that_stands_still_for_a_moment_is_not_a_slow_house() -> None:
     assert booking_p95s(load, 5, 30, 25) == [1_000.0]
     assert booking_p95s(load, 5, 30, 5) == [10.0, 10.0, 1_000.0, 10.0, 10.0]
     assert booking_p95s(load, 5, 7, 5) == [10.0]
+    assert all(scenario.slice_seconds for scenario in SCENARIOS.values() if scenario.compared)
 
 
 def test_every_scenario_counts_more_than_latency() -> None:
     for scenario in SCENARIOS.values():
         assert set(SOUND) < set(scenario.thresholds)
-        assert {"booked", "sold"} & set(scenario.thresholds)
+        assert {"booked", "sold", "unsold"} & set(scenario.thresholds)
         # Only who is sent more than can be served may be refused by 503, and must be told when to return.
         refusing = {"lost", "without_retry_after"} if scenario.pressure else {"http_req_failed"}
         assert refusing <= set(scenario.thresholds)
@@ -289,8 +300,48 @@ def test_k6_plays_the_same_scenarios_with_the_same_thresholds() -> None:
 K6_METRICS = {"checks", "http_reqs", "http_req_duration", "http_req_failed"}
 
 
+def test_slow_purchases_do_not_hide_behind_quick_looks() -> None:
+    load = answered(*[OK] * 1_000, *[("pay", Reply(201, {}, 0))] * 50)
+    load.calls["place_hold"] = replace(load.calls["pay"])
+    load.calls["pay"].milliseconds[:] = array("d", [9_000.0] * 50)
+    thresholds = SCENARIOS["incident-2"].thresholds
+    timed = {name: limits for name, limits in thresholds.items() if "duration" in name}
+    failed = {v.metric for v in gate.judge(timed, load, {}) if not v.holds}
+    assert failed == {f"http_req_duration{{name:{name}}}" for name in ("pay", "place_hold")}
+
+
+@pytest.mark.postgres
+def test_a_deadlock_is_counted_whoever_lost_it(postgres_url: str) -> None:
+    app = create_app(config_for(postgres_url))
+    db = app.extensions["jari"].db
+    assert db.read(deadlocks) == 0
+    lock = "SELECT pg_advisory_xact_lock(%s)"
+    with (
+        psycopg.connect(postgres_url) as one,
+        psycopg.connect(postgres_url) as other,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        one.execute(lock, (1,))
+        other.execute(lock, (2,))
+        waits = aside.submit(one.execute, lock, (2,))
+        with contextlib.suppress(psycopg.errors.DeadlockDetected):
+            other.execute(lock, (1,))
+        other.rollback()
+        with contextlib.suppress(psycopg.errors.DeadlockDetected):
+            waits.result()
+        one.rollback()
+    until(lambda: db.read(deadlocks) == 1, what="the server's count")
+    dispose(app)
+
+
 def test_a_smaller_scale_asks_for_a_smaller_rate() -> None:
     scaled = SCENARIOS["incident-1"].scaled(0.1)
     assert scaled.thresholds["http_reqs"] == ["rate>10", "rate>=41.7"]
     assert (scaled.people, scaled.seats, scaled.capacity) == (500, 2_000, 400)
     assert SCENARIOS["sweep"].scaled(1) == SCENARIOS["sweep"]
+
+
+def test_what_must_be_sold_is_what_is_wanted() -> None:
+    assert SCENARIOS["hot-seats"].wanted_seats == 200
+    assert SCENARIOS["hot-seats"].scaled(0.031).wanted_seats == 6  # of 155, 4 % of which are 6.2
+    assert SCENARIOS["best-available"].wanted_seats == 8_000

@@ -89,6 +89,7 @@ const undeclared = new Counter('undeclared');
 const lost = new Counter('lost');
 const withoutRetryAfter = new Counter('without_retry_after');
 const noSeats = new Counter('no_seats');
+const forged = new Counter('forged');
 const booked = new Rate('booked');
 const ends = new Counter('ends');
 
@@ -284,11 +285,12 @@ export function waitElsewhere() {
 }
 
 export function forge() {
+  forged.add(1);
   const rubbish = pick(['x', 'a.b.c', 'eyJhbGciOiJub25lIn0.e30.', '%00'.repeat(99), '='.repeat(3000)]);
   if (Math.random() < 0.5) {
     const headers = { Authorization: `Bearer ${pick(sessions)}`, 'Access-Token': rubbish };
-    ask('place_hold', `${path}/holds`, headers, { seats: [labels[0]] });
+    ask('forged_hold', `${path}/holds`, headers, { seats: [labels[0]] });
   } else {
-    ask('poll_queue', `${path}/queue`, { 'Waiting-Token': rubbish });
+    ask('forged_poll', `${path}/queue`, { 'Waiting-Token': rubbish });
   }
 }
