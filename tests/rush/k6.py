@@ -22,7 +22,7 @@ ASKED = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *R
 HARNESS_ONLY = frozenset(
     {
         *("integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept"),
-        *("slower", "kept", "recovered"),
+        *("slower", "kept", "recovered", "drained_after"),
     }
 )
 

@@ -53,6 +53,7 @@ class Measured:
 
     began: "array[float]" = field(default_factory=lambda: array("d"))  # seconds since the run began
     milliseconds: "array[float]" = field(default_factory=lambda: array("d"))
+    busy_milliseconds: "array[float]" = field(default_factory=lambda: array("d"))  # of 503 alone
     outcomes: Counter[str] = field(default_factory=Counter)  # "201", "409 seats_taken", "lost …"
     failed: int = 0
     undeclared: int = 0
@@ -63,6 +64,7 @@ class Measured:
         """Count what was measured elsewhere."""
         self.began += other.began
         self.milliseconds += other.milliseconds
+        self.busy_milliseconds += other.busy_milliseconds
         self.outcomes += other.outcomes
         for count in ("failed", "undeclared", "lost", "without_retry_after"):
             setattr(self, count, getattr(self, count) + getattr(other, count))
@@ -154,6 +156,8 @@ class Load:
         measured = self.calls.setdefault(name, Measured())
         measured.began.append(began)
         measured.milliseconds.append((self.now - began) * 1000)
+        if reply.status == 503:
+            measured.busy_milliseconds.append(measured.milliseconds[-1])
         code = "" if reply.ok else reply.body.get("code", "")
         measured.outcomes[f"{reply.status or 'lost'} {code}".strip()] += 1
         undeclared = bool(reply.status) and (reply.status, code) not in DECLARED[name]

@@ -69,7 +69,7 @@ def _blocks(run: Run) -> list[Block]:
         Block("p", f"{verdict} {run.scenario.about}.{_scale(run)}"),
         _thresholds(run),
         *(Block("p", note) for note in outcome.notes),
-        Block("p", f"{_sold_out(run)} {_retries(outcome)}"),
+        Block("p", f"{_sold_out(run)} {_retries(outcome)} {_refusals(outcome)}"),
         Block("h2", "Requests"),
         _calls(run),
         Block("h2", "People"),
@@ -112,7 +112,18 @@ def _sold_out(run: Run) -> str:
 def _retries(outcome: Outcome) -> str:
     last = {name: line[-1] for name, line in outcome.watch.retries.values.items() if line[-1]}
     told = ", ".join(f"{name} {count:.0f}" for name, count in last.items())
-    return f"Transactions run again, by SQLSTATE or constraint: {told or 'none'}."
+    lost = outcome.watch.metrics_lost
+    unseen = f" {lost} looks at the service's metrics had no answer." if lost else ""
+    return f"Transactions run again, by SQLSTATE or constraint: {told or 'none'}.{unseen}"
+
+
+def _refusals(outcome: Outcome) -> str:
+    """Tell how long those waited who were told to come back."""
+    waits = [value for one in outcome.load.calls.values() for value in one.busy_milliseconds]
+    if not waits:
+        return "Nobody was told 503."
+    half, most = (percentile(waits, share) for share in (50, 90))
+    return f"{len(waits):,} answers were 503: half of them within {half:,.0f} ms, nine of ten within {most:,.0f} ms."
 
 
 def _calls(run: Run) -> Block:

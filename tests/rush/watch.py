@@ -94,6 +94,7 @@ class Watch:
     def __init__(self, url: str, sale: int, port: int, processes: Mapping[str, int]) -> None:
         self.series = Series()
         self.retries = Series()  # transactions run again since the start, by SQLSTATE
+        self.metrics_lost = 0  # looks at the service's metrics that had no answer
         self.cpu_total: dict[str, float] = {}
         self._url = url
         self._sale = sale
@@ -132,11 +133,15 @@ class Watch:
         began = time.perf_counter()
         request = compose("GET", "/metrics", {})
         while True:
-            answer = await self._metrics.ask(request, PATIENCE_SECONDS)
-            sums = dict.fromkeys(("40001", "40P01"), 0.0)
-            for state, value in _RETRIES.findall(answer.body.decode()):
-                sums[state] = sums.get(state, 0.0) + float(value)
-            self.retries.add(time.perf_counter() - began, sums)
+            try:
+                answer = await self._metrics.ask(request, PATIENCE_SECONDS)
+            except OSError:
+                self.metrics_lost += 1  # the next look tells as much: what is counted only grows
+            else:
+                sums = dict.fromkeys(("40001", "40P01"), 0.0)
+                for state, value in _RETRIES.findall(answer.body.decode()):
+                    sums[state] = sums.get(state, 0.0) + float(value)
+                self.retries.add(time.perf_counter() - began, sums)
             await asyncio.sleep(METRICS_EVERY_SECONDS)
 
     def sold_out_after(self, seats: int) -> float:
