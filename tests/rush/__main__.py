@@ -67,6 +67,9 @@ def _measure(stage: Stage, outcome: Outcome) -> dict[str, float]:
     sold = stage.count_sold()
     values["sold"], values["unsold"] = sold / scenario.wanted_seats, scenario.wanted_seats - sold
     values["sold_out_after"] = outcome.watch.sold_out_after(scenario.seats)
+    if scenario.waiting:
+        ends = (len(load.events.get(f"elsewhere: {end}", ())) for end in ("in line", "admitted"))
+        values["waited"] = sum(ends) / scenario.waiting
     if scenario.dead_holds:
         values["swept"] = stage.count_swept() / scenario.dead_holds
     return values

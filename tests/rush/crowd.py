@@ -44,7 +44,7 @@ class Crowd:
             await self.finish()
 
     def _waiting(self) -> Waiting | None:
-        """Return those who wait in a room in which nobody is admitted, if there are any."""
+        """Return those who wait for another sale, if there are any."""
         stage, scenario = self.stage, self.scenario
         if not stage.waiting:
             return None

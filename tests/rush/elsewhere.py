@@ -70,7 +70,7 @@ async def _come(crowd: Waiting, began: float, told: Connection) -> Load:
         if enough.done():
             break
         person = Person(load, crowd.hall, customer, crowd.habits, f"{crowd.seed} {number}")
-        tasks.append(asyncio.create_task(person.wait()))
+        tasks.append(asyncio.create_task(person.wait_for_ever()))
     await enough
     for task in tasks:
         task.cancel()

@@ -21,7 +21,7 @@ ASKED = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *R
 # What a load tool cannot know: it is read from the database, or compares two parts of one run.
 HARNESS_ONLY = frozenset(
     {
-        *("integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept"),
+        *("integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept", "waited"),
         *("slower", "kept", "recovered", "drained_after"),
     }
 )

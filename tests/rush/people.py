@@ -142,6 +142,16 @@ class Person:
         self._keep(reply)
         return "" if reply.ok else f"queue: {reply.code}"
 
+    async def wait_for_ever(self) -> None:
+        """Wait until one's turn or until cancelled, and note how it ended."""
+        why = "never answered"
+        try:
+            why = await self.wait() or "admitted"
+        except asyncio.CancelledError:
+            why = "in line" if self.tokens else why
+        finally:
+            self.load.note(f"elsewhere: {why}")
+
     def _keep(self, reply: Reply) -> None:
         for name, field in (("Waiting-Token", "waiting_token"), ("Access-Token", "access_token")):
             if reply.body.get(field):

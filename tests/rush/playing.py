@@ -74,6 +74,11 @@ def _compare(outcome: Outcome, scenario: Scenario) -> None:
     without, disturbed = medians
     outcome.values["slower"] = disturbed / without if without else 0.0
     outcome.notes.append(f"Holds and payments, p95: {told[0]}, undisturbed; {told[1]}, disturbed.")
+    if scenario.waiting:
+        polls = sum(start <= began < end for began in outcome.load.calls["poll_queue"].began)
+        outcome.notes.append(
+            f"Meanwhile {polls / (end - start):,.0f} polls a second were answered."
+        )
 
 
 def booking_p95s(load: Load, start: float, end: float, slice_seconds: float) -> list[float]:

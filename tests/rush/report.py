@@ -26,6 +26,8 @@ STYLE = (
     ".failed{background:#fde2e2}h3{margin-bottom:0}"
 )
 FAILED = "✗ FAILED"
+LIMIT_SECONDS = 10
+NEARLY = 0.9  # of a core: more than that of one in use is all of it
 
 Rows = Sequence[Sequence[str]]
 
@@ -83,7 +85,7 @@ def _blocks(run: Run) -> list[Block]:
             "p",
             f"Ran {outcome.seconds:.0f} s with seed {run.seed}: {run.scenario.people:,} people,"
             f" {run.scenario.seats:,} seats. The load shares the {os.cpu_count()} cores with what it"
-            f" measures{_limit(cpu, outcome.seconds)}.",
+            f" measures{_limit(outcome.watch.series.values, os.cpu_count() or 1)}.",
         ),
     ]
 
@@ -150,12 +152,28 @@ def _machine(cpu: Mapping[str, float], seconds: float) -> Block:
     return Block("table", head=["process", "CPU s", "of one core, on average"], rows=rows)
 
 
-def _limit(cpu: Mapping[str, float], seconds: float) -> str:
-    cores, load = os.cpu_count() or 1, cpu.get("load", 0.0) / max(seconds, 1)
-    busy = sum(cpu.values()) / max(seconds, 1)
-    if load > 0.9:
-        return ", and was at the end of its own core: IT WAS THE LIMIT, not the service"
-    return ", which were busy to the end" if busy > 0.9 * cores else ", which were not used up"
+def _limit(samples: Mapping[str, Sequence[float]], cores: int) -> str:
+    """Say what was used when most was: the average of a whole run would hide a minute at the limit."""
+    used = {name: line for name, line in samples.items() if name.startswith("cpu ")}
+    load = _most(used.get("cpu load", ()))
+    busy = _most([sum(each) for each in zip(*used.values(), strict=True)])
+    told = (
+        f", which used {busy:.0f} % of one in the busiest {LIMIT_SECONDS} s; the load used {load:.0f} % of one"
+        " in its own"
+    )
+    if load > NEARLY * 100:
+        return f"{told}, which is the end of it: IT WAS THE LIMIT, not the service"
+    return (
+        f"{told}: they were {'busy to the end' if busy > NEARLY * 100 * cores else 'not used up'}"
+    )
+
+
+def _most(line: Sequence[float]) -> float:
+    """Return the mean of the window of LIMIT_SECONDS in which it was highest; samples are a second apart."""
+    width = min(LIMIT_SECONDS, len(line)) or 1
+    return max(
+        sum(line[first : first + width]) / width for first in range(max(1, len(line) - width + 1))
+    )
 
 
 # -- Markdown and HTML --------------------------------------------------------------------------

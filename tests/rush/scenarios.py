@@ -74,8 +74,10 @@ class Scenario:
         0  # of people who never pay; all expire `dead_after` seconds from the first arrival
     )
     dead_after: float = 30.0
-    waiting: int = 0  # more people, who wait in another sale's room in which nobody is admitted
+    waiting: int = 0  # more people, who wait in another sale's room
     waiting_come: tuple[float, float] = (0.0, 0.0)  # between which seconds
+    # How many of them are let in: while nobody is, people are asked back half as often as in a room that moves.
+    waiting_per_minute: int = 600
     # Between which seconds bookings are compared: without what disturbs them, and with it.
     compared: tuple[tuple[float, float], tuple[float, float]] | None = None
     # Where that lasts, by the median of slices of so many seconds: a machine that stands still for a moment, in the
@@ -102,6 +104,7 @@ class Scenario:
             rate_per_minute=max(CAPACITY_MIN, int(self.rate_per_minute * scale)),
             dead_holds=int(self.dead_holds * scale),
             waiting=int(self.waiting * scale),
+            waiting_per_minute=max(1, int(self.waiting_per_minute * scale)),
             pressure=self.pressure and self.pressure.scaled(scale),
             thresholds=dict(self.thresholds) | ({"http_reqs": rates} if rates else {}),
         )
@@ -286,6 +289,7 @@ SCENARIOS = {
         | {
             "http_req_duration": ["p(90)<2000"],
             "slower": ["value<=1.5"],
+            "waited": ["rate==1"],
             "booked": ["rate==1"],
         },
     ),

@@ -101,7 +101,11 @@ class Stage:
             )
             self.begins_at = time.monotonic() + scenario.opens_in
             if scenario.waiting:
-                self.other_sale = builders.make_sale(self.db, capacity=0)
+                self.other_sale = builders.make_sale(
+                    self.db,
+                    capacity=scenario.waiting,
+                    rate_per_minute=scenario.waiting_per_minute,
+                )
             if scenario.dead_holds:
                 self.begins_at = self._place_dead_holds(hold_seconds)
             with self.jobs:

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from tests.conftest import config_for, dispose
-from tests.rush import gate, k6, watch
+from tests.rush import gate, k6, report, watch
 from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Reply
 from tests.rush.people import Habits, Hall
@@ -149,6 +149,22 @@ def test_a_look_at_the_metrics_that_is_lost_ends_nothing(monkeypatch: pytest.Mon
     alone(look())
 
 
+def test_a_load_that_was_the_limit_for_a_minute_is_named() -> None:
+    calm = [20.0] * 240
+    crowded = [*[20.0] * 30, *[99.0] * 60, *[20.0] * 150]
+    idle = report._limit({"cpu load": calm, "cpu web": calm, "waiting": crowded}, 2)
+    assert "40 % of one in the busiest 10 s; the load used 20 %" in idle
+    assert idle.endswith("not used up")
+    assert "99 % of one in its own, which is the end of it: IT WAS THE LIMIT" in report._limit(
+        {"cpu load": crowded, "cpu web": calm}, 2
+    )
+    full = report._limit({"cpu load": calm, "cpu web": [170.0] * 12 + [20.0] * 228}, 2)
+    assert full.endswith(
+        "190 % of one in the busiest 10 s; the load used 20 % of one in its own: they were busy to the end"
+    )
+    assert "the load used 0 %" in report._limit({}, 2)
+
+
 def test_the_wait_for_a_503_is_told_by_itself() -> None:
     load = answered(OK, ("pay", Reply(503, {"code": "busy"}, 1)), ("pay", Reply(201, {}, 0)))
     assert len(load.calls["pay"].milliseconds) == 2
@@ -246,11 +262,13 @@ def test_those_who_wait_elsewhere_are_counted_in(tmp_path: Path) -> None:
         habits=QUICK,
         waiting=20,
         waiting_come=(0, 1),
-        thresholds=SOUND | UNFAILING | {"booked": ["rate==1"]},
+        waiting_per_minute=60,
+        thresholds=SOUND | UNFAILING | {"booked": ["rate==1"], "waited": ["rate==1"]},
     )
     told = play(scenario, tmp_path)
     assert "| join_queue | 25 |" in told
     assert "| poll_queue |" in told
+    assert "| elsewhere: admitted |" in told  # their line moves
 
 
 @pytest.mark.slow
