@@ -1,9 +1,10 @@
 """Measure the hold and pay endpoints against what Flask, psycopg and the database cost alone.
 
-    python -m tests.bench [--rounds 3] [--holds 1500] [--connections 12]
+    python -m tests.bench [--rounds 3] [--holds 1500] [--connections 48]
 
 Rounds alternate between reference and service, so that a slow minute of the machine hits both. Load
-generator, web and database share the machine: read the ratios, not the figures.
+generator, web and database share the machine: read the ratios, not the figures. The exit status is 1 when
+one of them misses its goal (tests/bench/goals.py).
 """
 
 import argparse
@@ -27,7 +28,7 @@ import jwt
 import psycopg
 
 from tests import builders
-from tests.bench import client, statements
+from tests.bench import client, goals, statements
 from tests.conftest import SECRET, config_for, dispose
 from tests.postgres import Postgres, free_port
 from webapp import create_app
@@ -259,6 +260,13 @@ class Report:
         """The median round's requests per second."""
         return statistics.median(result.per_second for result in self.rounds[name])
 
+    def figures(self) -> dict[str, float]:
+        """What has a goal, where there is a reference."""
+        tried = sum(len(r.milliseconds) for name in ("hold", "pay") for r in self.rounds[name])
+        return {name: self.rate(name) / self.rate("reference") for name in ("hold", "pay")} | {
+            "retries": sum(self.retries.values()) / tried
+        }
+
     def lines(self, database_alone: float | None) -> list[str]:
         """The table in Markdown."""
         lines = [
@@ -304,11 +312,13 @@ def main() -> None:
         report = measure(url, chosen.rounds, chosen.holds, chosen.connections)
         alone = pgbench(server, url, chosen.holds * SEATS_EACH, seconds=5)
         print("## PostgreSQL\n", *report.lines(alone), "", sep="\n")
+        figures = report.figures()
     with tempfile.TemporaryDirectory() as folder:
         report = measure(
             f"sqlite:///{folder}/jari.sqlite3", chosen.rounds, chosen.holds // 3, chosen.connections
         )
         print("## SQLite\n", *report.lines(None), sep="\n")
+    sys.exit(not goals.judge(figures))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ import argparse
 import contextlib
 import json
 import random
+import sys
 import urllib.request
 
 from tests import builders
-from tests.bench import client
+from tests.bench import client, goals
 from tests.bench.__main__ import DURABLE, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn
 from tests.bench.waiting import Table
 from tests.conftest import config_for, dispose
@@ -68,8 +69,8 @@ def look_ups(
     return made
 
 
-def measure(url: str, chosen: argparse.Namespace) -> None:
-    """Run the rounds and print."""
+def measure(url: str, chosen: argparse.Namespace) -> dict[str, float]:
+    """Run the rounds and print; return what has a goal."""
     app = create_app(config_for(url))
     migrate_to(app)
     db: Database = app.extensions["jari"].db
@@ -96,6 +97,7 @@ def measure(url: str, chosen: argparse.Namespace) -> None:
                 table.add(name, found, reference)
         print(f"Halls of {SMALL:,} and {chosen.seats:,} seats.", *table.lines(), "", sep="\n")
         print(f"CPU seconds of the workers: {cpu_seconds(workers)}")
+    return table.figures()
 
 
 def main() -> None:
@@ -108,7 +110,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=WORKERS * THREADS)
     parser.add_argument("--seats", type=int, default=20_000, help="in the large hall")
     with Postgres(DURABLE) as server:
-        measure(server.create_database("snapshots"), parser.parse_args())
+        figures = measure(server.create_database("snapshots"), parser.parse_args())
+    sys.exit(not goals.judge(figures))
 
 
 if __name__ == "__main__":

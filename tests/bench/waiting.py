@@ -10,6 +10,7 @@ Polls are measured in the steady state: each client has shown its token to both 
 import argparse
 import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any
 import psycopg
 
 from tests import builders
-from tests.bench import client
+from tests.bench import client, goals
 from tests.bench.__main__ import ROOT, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn
 from tests.conftest import SECRET, config_for, dispose
 from tests.postgres import Postgres
@@ -93,6 +94,11 @@ class Table:
     def add(self, name: str, result: client.Result, reference: client.Result) -> None:
         self.rows.setdefault(name, []).append((result, result.per_second / reference.per_second))
 
+    def figures(self) -> dict[str, float]:
+        return {
+            name: statistics.median(ratio for _, ratio in rows) for name, rows in self.rows.items()
+        }
+
     def lines(self) -> list[str]:
         lines = [
             "| what | requests/s | of the hello, median (rounds) | p50 ms | p95 ms | statuses |",
@@ -140,8 +146,8 @@ def warm(port: int, requests: Sequence[bytes], connections: int) -> None:
         time.sleep(PACED_SECONDS)
 
 
-def measure(url: str, chosen: Any) -> None:
-    """Run the rounds and print."""
+def measure(url: str, chosen: Any) -> dict[str, float]:
+    """Run the rounds and print; return what has a goal."""
     app = create_app(config_for(url))
     migrate_to(app)
     house: House = app.extensions["jari"]
@@ -177,6 +183,7 @@ def measure(url: str, chosen: Any) -> None:
             )
         print(*table.lines(), "", sep="\n")
         print(f"Memory of a worker: {memory(workers)} MB; CPU seconds: {cpu_seconds(workers)}")
+    return table.figures()
 
 
 def main() -> None:
@@ -189,7 +196,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=WORKERS * THREADS)
     parser.add_argument("--room", type=int, default=1_000_000, help="people in the larger room")
     with Postgres(DURABLE) as server:
-        measure(server.create_database("waiting"), parser.parse_args())
+        figures = measure(server.create_database("waiting"), parser.parse_args())
+    sys.exit(not goals.judge(figures))
 
 
 if __name__ == "__main__":
