@@ -189,7 +189,7 @@ class Postgres:
 
     def execute(self, query: str | sql.Composed, dbname: str = "postgres") -> None:
         """Run one statement in autocommit, on a connection of its own."""
-        with psycopg.connect(self.url(dbname), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self.url(dbname), autocommit=True, connect_timeout=30) as connection:
             connection.execute(query)
 
     def create_database(self, name: str, template: str = "template0") -> str:
@@ -199,7 +199,7 @@ class Postgres:
         """
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         statement = statement.format(sql.Identifier(name), sql.Identifier(template))
-        with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self.url(), autocommit=True, connect_timeout=30) as connection:
             if connection.info.server_version >= 150000:
                 # Ten times as fast as the default, which writes every page to the log (measured).
                 statement += sql.SQL(" STRATEGY FILE_COPY")

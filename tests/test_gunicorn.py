@@ -35,11 +35,11 @@ class Till:
         self.threads = make_threads(1, self.lateness)
         self.busy = threading.Event()
         self.first = self.threads.submit(self._keep_busy, come(begun=True))
-        assert self.busy.wait(10)
+        assert self.busy.wait(60)
 
     def _keep_busy(self, _: SimpleNamespace) -> None:
         self.busy.set()
-        self.open.wait(10)
+        self.open.wait(60)
 
     def serve(self, conn: SimpleNamespace) -> str:
         self.order.append(conn)
@@ -63,7 +63,7 @@ def test_who_has_begun_goes_first_and_every_fourth_is_new(
     begun = [come(begun=True) for _ in range(2 * share)]
     told = [till.threads.submit(till.serve, conn) for conn in (*new, *begun)]
     till.open.set()
-    assert [one.result(10) for one in told] == ["served"] * len(told)
+    assert [one.result(60) for one in told] == ["served"] * len(told)
     assert [conn for conn in till.order if conn.was_new] == new
     assert [conn for conn in till.order if not conn.was_new] == begun
     places = [place for place, conn in enumerate(till.order) if conn.was_new]
@@ -77,7 +77,7 @@ def test_who_has_waited_elsewhere_goes_ahead_of_their_own_kind(till: Till) -> No
     told = [till.threads.submit(till.serve, conn) for conn in (begun, new)]
     told.append(till.threads.submit(till.serve, late, ahead=True))
     till.open.set()
-    assert [one.result(10) for one in told] == ["served"] * 3
+    assert [one.result(60) for one in told] == ["served"] * 3
     assert till.order == [begun, late, new]
 
 
@@ -85,9 +85,9 @@ def test_it_is_known_how_long_each_has_waited(till: Till) -> None:
     told = till.threads.submit(till.serve, come(begun=False))
     time.sleep(0.2)
     till.open.set()
-    told.result(10)
+    told.result(60)
     soon = till.threads.submit(till.serve, come(begun=False))
-    soon.result(10)
+    soon.result(60)
     assert till.waited[0] >= 0.2 > till.waited[1]
 
 
@@ -97,16 +97,16 @@ def test_what_goes_wrong_is_told_and_the_thread_goes_on(till: Till) -> None:
 
     till.open.set()
     with pytest.raises(ValueError, match="wrong"):
-        till.threads.submit(fail, come(begun=True)).result(10)
-    assert till.threads.submit(till.serve, come(begun=True)).result(10) == "served"
+        till.threads.submit(fail, come(begun=True)).result(60)
+    assert till.threads.submit(till.serve, come(begun=True)).result(60) == "served"
 
 
 def test_threads_end_when_they_are_told_to(till: Till) -> None:
     till.open.set()
-    till.first.result(10)
+    till.first.result(60)
     till.threads.shutdown()
     for thread in till.threads._threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 

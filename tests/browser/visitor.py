@@ -18,6 +18,9 @@ ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-backgroun
 def launched() -> Iterator[Browser]:
     """Run a Chromium until the block ends; fail where there is none."""
     path = find_chromium()
+    expect.set_options(
+        timeout=ARRIVE_MS
+    )  # as long as a click has; 5 s are little on a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

@@ -347,13 +347,13 @@ def test_when_all_connections_are_busy_the_surplus_is_told_at_once(hurried: Data
 
     def slow(tx: Tx) -> str:
         inside.set()
-        assert let_go.wait(20)
+        assert let_go.wait(60)
         return add_venue(tx, "Slow")
 
     holder = threading.Thread(target=hurried.transact, args=(slow,))
     holder.start()
     try:
-        assert inside.wait(5)
+        assert inside.wait(60)
         started = time.monotonic()
         with pytest.raises(Busy):
             hurried.transact(add_venue, "Surplus")

@@ -72,7 +72,7 @@ class Ushers:
     def __exit__(self, *_: object) -> None:
         for process in self.processes:
             process.kill()
-            process.join(10)
+            process.join(60)
 
     def wait_for_leader(self, after: int = 0, seconds: float = 40.0) -> int:
         """Return the index of whoever has the highest fence, once it is above `after`."""

@@ -5,7 +5,6 @@ import random
 from collections.abc import Sequence
 
 from tests.builders import Customer
-from tests.rush import elsewhere
 from tests.rush.elsewhere import Waiting
 from tests.rush.load import Load
 from tests.rush.people import Person, forge
@@ -35,15 +34,14 @@ class Crowd:
         """Let everybody come at their moment."""
         began, rng = self.load.now, random.Random(self.seed)
         self.tasks.append(asyncio.create_task(self._forge()))
-        with elsewhere.waiting(self.load, self._waiting()):
-            for customer, moment in zip(
-                self.stage.customers, _arrivals(self.scenario, rng), strict=True
-            ):
-                await asyncio.sleep(max(0.0, began + moment - self.load.now))
-                self.start(customer)
-            await self.finish()
+        for customer, moment in zip(
+            self.stage.customers, _arrivals(self.scenario, rng), strict=True
+        ):
+            await asyncio.sleep(max(0.0, began + moment - self.load.now))
+            self.start(customer)
+        await self.finish()
 
-    def _waiting(self) -> Waiting | None:
+    def waiting(self) -> Waiting | None:
         """Return those who wait for another sale, if there are any."""
         stage, scenario = self.stage, self.scenario
         if not stage.waiting:

@@ -7,7 +7,7 @@ moment at which an answer to a buyer is noticed, and that would be told as the s
 import asyncio
 import contextlib
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -33,17 +33,21 @@ class Waiting:
 
 
 @contextlib.contextmanager
-def waiting(load: Load, crowd: Waiting | None) -> Iterator[None]:
-    """Let them come and wait until the body ends; what they asked then counts as `load`'s."""
+def waiting(load: Load, crowd: Waiting | None) -> Iterator[Callable[[], None]]:
+    """Make them ready to come and wait until the body ends; what they asked then counts as `load`'s.
+
+    The body calls what it is given when the run has begun.
+    """
     if crowd is None:
-        yield
+        yield lambda: None
         return
     here, there = _processes.Pipe()
-    process = _processes.Process(target=_wait, args=(crowd, load.began, there), daemon=True)
+    process = _processes.Process(target=_wait, args=(crowd, there), daemon=True)
     process.start()
     there.close()
     try:
-        yield
+        here.recv()
+        yield lambda: here.send(load.began)
         here.send("enough")
         load.add(*here.recv())
     finally:
@@ -51,9 +55,10 @@ def waiting(load: Load, crowd: Waiting | None) -> Iterator[None]:
         process.kill()
 
 
-def _wait(crowd: Waiting, began: float, told: Connection) -> None:
+def _wait(crowd: Waiting, told: Connection) -> None:
     collect_seldom()
-    load = uvloop.run(_come(crowd, began, told))
+    told.send("ready")
+    load = uvloop.run(_come(crowd, told.recv(), told))
     told.send((load.calls, load.events))
 
 

@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from tests.rush import gate
+from tests.rush import elsewhere, gate
 from tests.rush.crowd import Crowd, stop
 from tests.rush.load import KEPT_SECONDS, Load
 from tests.rush.pressed import press
@@ -38,16 +38,18 @@ async def rush(stage: Stage, seed: str) -> Outcome:
     kept_seconds = KEPT_UNDER_PRESSURE if stage.scenario.pressure else KEPT_SECONDS
     load = Load(stage.web.port, kept_seconds)
     crowd = Crowd(stage, load, seed)
-    await asyncio.sleep(max(0.0, stage.begins_at - time.monotonic()))
     outcome = Outcome(load, watch)
-    load.restart()
-    watching = asyncio.create_task(watch.look())
-    if stage.scenario.pressure:
-        values, note = await press(crowd, stage.scenario.pressure)
-        outcome.values |= values
-        outcome.notes.append(note)
-    else:
-        await crowd.come()
+    with elsewhere.waiting(load, crowd.waiting()) as let_them_come:
+        await asyncio.sleep(max(0.0, stage.begins_at - time.monotonic()))
+        load.restart()
+        let_them_come()
+        watching = asyncio.create_task(watch.look())
+        if stage.scenario.pressure:
+            values, note = await press(crowd, stage.scenario.pressure)
+            outcome.values |= values
+            outcome.notes.append(note)
+        else:
+            await crowd.come()
     outcome.seconds = load.now
     await asyncio.sleep(LAST_LOOK_SECONDS)
     await end(watching)

@@ -258,7 +258,7 @@ def test_those_who_wait_elsewhere_are_counted_in(tmp_path: Path) -> None:
         "5 people buy while 20 wait for another sale",
         people=5,
         seats=20,
-        arrivals=[(6, 1.0)],
+        arrivals=[(10, 1.0)],  # a poll comes after two seconds
         habits=QUICK,
         waiting=20,
         waiting_come=(0, 1),

@@ -50,7 +50,7 @@ def test_everybody_hears_his_own_outcome(app: Flask) -> None:
 
     def ask(number: int) -> str:
         if number < CROWD:
-            start.wait(10)
+            start.wait(60)
         one, first = people[number], 2 * number
         seats, admitted = [first, first + 1], one
         if number % 10 == 3:
@@ -145,7 +145,7 @@ def test_everybody_pays_for_himself(app: Flask) -> None:
 
     def ask(number: int) -> str:
         if number < CROWD:
-            start.wait(10)
+            start.wait(60)
         try:
             answer = actions.pay(house, *asked[number])
         except Refusal as refusal:

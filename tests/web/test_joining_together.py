@@ -341,7 +341,7 @@ class Till:
     def come(self, *, begun: bool = False, room: int = 1) -> socket.socket:
         """Join over a line of one's own."""
         theirs, ours = socket.socketpair()
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         theirs.sendall(request(room, "session"))
         conn = gthread.TConn(self.config, ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
         conn.begun = begun

@@ -40,7 +40,7 @@ def together(people: list[Visitor]) -> Counter[int]:
     everybody = threading.Barrier(len(people))
 
     def ask(person: Visitor) -> int:
-        everybody.wait(10)
+        everybody.wait(60)
         answer = person.api.call("poll_queue", waiting=person.waiting, path=person.path)
         if answer.status_code == 200:
             person.waiting = answer.json["waiting_token"]
@@ -68,14 +68,14 @@ def everything_taken(db: Database) -> Iterator[None]:
     with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
         booking = thread.submit(db.transact, book)
         stack.callback(over.set)
-        assert under_way.wait(10)
+        assert under_way.wait(60)
         for engine in (db.writer, db.reader):
             assert isinstance(engine.pool, QueuePool)
             while engine.pool.checkedout() < engine.pool.size():
                 stack.callback(engine.pool.connect().close)
         yield
         over.set()
-        booking.result(10)
+        booking.result(60)
 
 
 @pytest.mark.failure("F23")

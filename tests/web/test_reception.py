@@ -363,7 +363,7 @@ def test_while_somebody_looks_again_what_is_known_is_good_enough() -> None:
         value = next(values)
         if value == "new":
             loading.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return value
 
     snapshots = Snapshots("test", load, max_age_seconds=600.0)
@@ -371,7 +371,7 @@ def test_while_somebody_looks_again_what_is_known_is_good_enough() -> None:
     grow_old(snapshots, 600.0 * ASK_AGAIN_SHARE)
     thread = threading.Thread(target=lambda: snapshots.get("a"))
     thread.start()
-    assert loading.wait(10)
+    assert loading.wait(60)
     seen = nowait.work(lambda: snapshots.get("a"))
     grow_old(snapshots, 600.0)
     too_old = must_wait(lambda: snapshots.get("a"))

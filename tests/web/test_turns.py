@@ -67,7 +67,7 @@ def test_nobody_chooses_what_another_is_at() -> None:
             return seatmap.choose(*drawn, 8, rng, under_way=under_way)
 
         with at.attempt(1, pick) as choice:
-            gate.wait(10)
+            gate.wait(60)
             return [place.seat_no for place in choice.places]
 
     with ThreadPoolExecutor(12) as pool:
