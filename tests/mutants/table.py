@@ -1150,21 +1150,33 @@ MUTANTS = [
         "tests/web/test_joining_together.py",
         (
             "one thread at a time works for a room",
-            "        if room in self._rooms:\n",
-            "        if False:\n",
+            "        if room.work is None or room.work.done():\n",
+            "        if True:\n",
             "test_one_thread_at_a_time_works_for_a_room_and_takes_so_many",
         ),
         (
             "a group has an end",
-            "        while waiting and len(group) < TOGETHER_MAX:\n",
+            "min(len(waiting), TOGETHER_MAX)",
+            "len(waiting)",
+            "test_one_thread_at_a_time_works_for_a_room_and_takes_so_many",
+        ),
+        (
+            "who comes when the thread has gone waits for nobody either",
+            "room.work is None or room.work.done()",
+            "room.work is None",
+            "test_who_comes_when_the_thread_has_gone_begins_at_once",
+        ),
+        (
+            "a group waits for nobody who looks after connections",
             "        while waiting:\n",
+            "        if waiting:\n",
             "test_one_thread_at_a_time_works_for_a_room_and_takes_so_many",
         ),
         (
             "joins wait in the lane of their foremost",
-            "SimpleNamespace(begun=any(one.conn.begun for one in waiting))",
+            "SimpleNamespace(begun=any(one.conn.begun for one in room.waiting))",
             "SimpleNamespace(begun=True)",
-            "test_a_group_has_the_turn_of_its_foremost_and_the_next_goes_ahead",
+            "test_a_group_has_the_turn_of_its_foremost",
         ),
         (
             "who has joined waits for nobody's answer",

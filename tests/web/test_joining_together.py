@@ -316,6 +316,7 @@ class Lane:
         self.trouble: Exception | None = None
         self.flaws: list[Exception] = []
         self.waits = False
+        self.meanwhile: Callable[[], object] | None = None  # happens once, while a thread works
         self.groups: list[int] = []
 
     def answer_at_once(self, environ: dict[str, Any], start_response: Any) -> Join:
@@ -325,6 +326,9 @@ class Lane:
         if self.trouble:
             raise self.trouble
         self.groups.append(len(joins))
+        if self.meanwhile:
+            happens, self.meanwhile = self.meanwhile, None
+            happens()
 
 
 class Till:
@@ -368,16 +372,28 @@ def till() -> Iterator[Till]:
 
 
 def test_one_thread_at_a_time_works_for_a_room_and_takes_so_many(till: Till) -> None:
+    """Group after group, also for who comes meanwhile, before anybody has seen to a connection."""
     lines = [till.come() for _ in range(TOGETHER_MAX + 5)]
     assert len(till.worker.submitted) == 1
-    till.work()
-    late = till.come()
+    till.lane.meanwhile = lambda: lines.append(till.come())
+    till.worker.work()
+    assert till.worker.submitted == []
+    assert till.lane.groups == [TOGETHER_MAX, 6]
+    assert all(b" 201 " in line.recv(1_024) for line in lines)
+    till.worker.see_to_connections()
+    assert len(till.worker.keepalived_conns) == till.worker.nr_conns == TOGETHER_MAX + 6
+    till.come()
+    assert len(till.worker.submitted) == 1  # nobody worked for the room any more
+
+
+def test_who_comes_when_the_thread_has_gone_begins_at_once(till: Till) -> None:
+    till.come()
+    till.worker.work()  # and nobody has seen to its connection
+    till.come()
     assert len(till.worker.submitted) == 1
     till.work()
-    assert till.worker.submitted == []
-    assert all(b" 201 " in line.recv(1_024) for line in (*lines, late))
-    assert till.lane.groups == [TOGETHER_MAX, 6]
-    assert len(till.worker.keepalived_conns) == till.worker.nr_conns == TOGETHER_MAX + 6
+    till.come()
+    assert len(till.worker.submitted) == 1
 
 
 def test_rooms_do_not_wait_for_each_other(till: Till) -> None:
@@ -390,15 +406,23 @@ def test_rooms_do_not_wait_for_each_other(till: Till) -> None:
 
 
 @pytest.mark.parametrize("first_begun", [False, True])
-def test_a_group_has_the_turn_of_its_foremost_and_the_next_goes_ahead(
-    till: Till, first_begun: bool
-) -> None:
+def test_a_group_has_the_turn_of_its_foremost(till: Till, first_begun: bool) -> None:
     till.come(begun=first_begun)
     for _ in range(TOGETHER_MAX):
         till.come()
     assert till.work() == (first_begun, False)
-    assert till.work() == (False, True)
     assert all(conn.begun for conn in till.worker.keepalived_conns)
+
+
+def test_who_is_left_by_a_thread_that_broke_goes_ahead(till: Till) -> None:
+    for _ in range(TOGETHER_MAX):
+        till.come()
+    last = till.come()
+    till.lane.trouble = RuntimeError("a flaw")
+    till.work()
+    till.lane.trouble = None
+    assert till.work() == (False, True)
+    assert b" 201 " in last.recv(1_024)
 
 
 def test_a_worker_that_stops_keeps_no_line(till: Till) -> None:

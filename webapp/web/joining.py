@@ -3,17 +3,17 @@
 Each request that a thread works for alone costs several waits for the interpreter's lock, more than the join itself.
 Promises:
 
-1. One thread at a time works for a room, for TOGETHER_MAX at most; who comes meanwhile is in the next group. Nobody
-   waits for a group to fill, nor for another room.
+1. One thread at a time works for a room, group after group of TOGETHER_MAX at most; who comes meanwhile is in the next
+   one. Nobody waits for a group to fill, nor for another room, nor a group for whoever looks after the connections:
+   with a crowd at the door that took two seconds each time, and joining half a minute (measured).
 2. Everybody hears their own outcome. Whose answer takes another wait (who has a stay already, above all) has a thread
    of their own for it.
-3. A group has its turn among other requests (gunicorn.conf.py) as its foremost member would; the next group goes
-   before those who came later.
+3. The first group has its turn among other requests (gunicorn.conf.py) as its foremost member would.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -35,34 +35,46 @@ class Joiner:
     outcome: Any = GONE
 
 
+@dataclass(slots=True)
+class Room:
+    """Those who wait to join it, and the thread's work for them that was begun last."""
+
+    waiting: deque[Joiner] = field(default_factory=deque)
+    work: Any = None
+
+
 class Joiners:
     """Those who wait to join, by room. `go_on` hears what became of each connection."""
 
     def __init__(self, worker: Any, lane: FastLane, go_on: Callable[[Any, Any], None]) -> None:
         self._worker, self._lane, self._go_on = worker, lane, go_on
-        self._rooms: dict[int, deque[Joiner]] = {}  # a room is there while a thread works for it
+        self._rooms: dict[int, Room] = {}
 
     def add(self, one: Joiner) -> None:
         """Let somebody wait for the thread that works for this room, or for a thread."""
-        room = one.join.newcomer.performance_id
-        if room in self._rooms:
-            self._rooms[room].append(one)
-        else:
-            self._rooms[room] = deque([one])
-            self._begin(room, ahead=False)
+        number = one.join.newcomer.performance_id
+        room = self._rooms.setdefault(number, Room())
+        room.waiting.append(one)
+        if room.work is None or room.work.done():
+            self._begin(number, room, ahead=False)
 
-    def _begin(self, room: int, *, ahead: bool) -> None:
-        waiting, group = self._rooms[room], list[Joiner]()
-        turn = SimpleNamespace(begun=any(one.conn.begun for one in waiting))
-        done = self._worker.tpool.submit(partial(self._join, waiting, group), turn, ahead=ahead)
-        done.add_done_callback(
-            lambda future: self._worker.method_queue.defer(self._end, room, group, future)
+    def _begin(self, number: int, room: Room, *, ahead: bool) -> None:
+        turn = SimpleNamespace(begun=any(one.conn.begun for one in room.waiting))
+        room.work = self._worker.tpool.submit(partial(self._join, room.waiting), turn, ahead=ahead)
+        room.work.add_done_callback(
+            lambda work: self._worker.method_queue.defer(self._end, number, room, work)
         )
 
-    def _join(self, waiting: deque[Joiner], group: list[Joiner], _: Any) -> None:
-        """Work for those who wait, in a thread."""
-        while waiting and len(group) < TOGETHER_MAX:
-            group.append(waiting.popleft())
+    def _join(self, waiting: deque[Joiner], _: Any) -> None:
+        """Work for those who wait, in a thread, until nobody does."""
+        while waiting:
+            group = [waiting.popleft() for _ in range(min(len(waiting), TOGETHER_MAX))]
+            try:
+                self._join_together(group)
+            finally:
+                self._worker.method_queue.defer(self._give_back, group)
+
+    def _join_together(self, group: list[Joiner]) -> None:
         self._lane.join_together([one.join for one in group])
         for one in group:
             try:
@@ -78,14 +90,19 @@ class Joiners:
     def _write(self, one: Joiner) -> tuple[bytes, bool]:
         return write(one.response, one.join.answer(), keep=self._worker.alive)
 
-    def _end(self, room: int, group: list[Joiner], future: Any) -> None:
+    def _give_back(self, group: list[Joiner]) -> None:
         """See to the connections, where all connections are seen to."""
-        if future.exception():
-            self._worker.log.error("Joining failed", exc_info=future.exception())
         for one in group:
             one.conn.begun = True
             self._go_on(one.conn, one.outcome)
-        if self._rooms[room]:
-            self._begin(room, ahead=True)
+
+    def _end(self, number: int, room: Room, work: Any) -> None:
+        """Forget the room, unless somebody came when the thread had just gone, or it broke."""
+        if work.exception():
+            self._worker.log.error("Joining failed", exc_info=work.exception())
+        if room.work is not work:
+            return
+        if room.waiting:
+            self._begin(number, room, ahead=True)
         else:
-            del self._rooms[room]
+            del self._rooms[number]
