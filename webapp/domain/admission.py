@@ -199,22 +199,37 @@ def count_admitted_lately(tx: Tx, performance_id: int) -> int:
 
 
 def _waiting_guests(performance_id: int) -> Select[uuid.UUID]:
-    return (
+    """Select the entries of guests who wait, in the order of their invitations.
+
+    One look-up for each guest. As a join PostgreSQL read all who wait, 9 ms a round with 15,000 (measured): of a table
+    that is small and new it expects hundreds of rows.
+    """
+    entry = (
         select(QueueEntry.id)
-        .join(
-            Guest,
-            and_(
-                Guest.performance_id == QueueEntry.performance_id,
-                Guest.account_id == QueueEntry.account_id,
-            ),
+        .where(
+            QueueEntry.performance_id == performance_id,
+            QueueEntry.account_id == Guest.account_id,
+            QueueEntry.admitted_at.is_(None),
+            _LISTED,
         )
-        .where(Guest.performance_id == performance_id, QueueEntry.admitted_at.is_(None), _LISTED)
+        .correlate(Guest)
+        .scalar_subquery()
+    )
+    guests = (
+        select(entry.label("entry_id"), Guest.added_at, Guest.account_id)
+        .where(Guest.performance_id == performance_id)
+        .subquery()
+    )
+    return (
+        select(guests.c.entry_id)
+        .where(guests.c.entry_id.is_not(None))
+        .order_by(guests.c.added_at, guests.c.account_id)
     )
 
 
 def _admit_guests(tx: Tx, rules: Rules, free: int) -> int:
     """Admit those whom the organiser wants inside; each invitation is good for once."""
-    invited = _waiting_guests(rules.id).order_by(Guest.added_at, Guest.account_id).limit(free)
+    invited = _waiting_guests(rules.id).limit(free)
     if tx.execute(invited.limit(1)).one_or_none() is None:
         return 0
     count, facts = _let_in(tx, rules, invited, invited_at=tx.now)
