@@ -6,6 +6,7 @@ A room that cannot be tended stops no other room: the round goes on, and has fai
 import logging
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 
 from webapp.db import Busy, Database, OutcomeUnknown, Tx
 from webapp.domain import admission, catalogue, leases, lottery, pace, seatmap
@@ -15,6 +16,9 @@ log = logging.getLogger("jari.usher")
 
 BATCHES_MAX = 50  # 100,000 newcomers a tick; the rest are numbered in the next one
 SEED_BYTES = 32
+
+
+_order_of = lru_cache(maxsize=1)(lottery.order_of)  # round after round the same
 
 
 class RoomsFailed(Exception):
@@ -87,12 +91,14 @@ def _draw(db: Database, fence: int, rules: Rules) -> bool:
 
 def _number_participants(db: Database, fence: int, rules: Rules) -> None:
     """Hand out numbers along the drawn order, from where the last round ended."""
-    first, order = db.read(lottery.read_order, rules.id)
+    first, drawn = db.read(lottery.read_drawn, rules.id)
+    order = _order_of(*drawn)
     last = db.read(admission.get_last_number, rules.id)
     for _ in range(BATCHES_MAX):
         start = last + 1 - first
         batch = order[start : start + admission.NUMBERED_PER_BATCH]
         if not batch:
+            _order_of.cache_clear()  # a million entries are some hundred megabytes
             break
         last += db.transact(_fenced, fence, admission.number_in_order, rules.id, last, batch)
 

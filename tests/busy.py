@@ -124,7 +124,9 @@ def steer(db: Database, clock: AdvancingClock) -> None:
     db.transact(lottery.close, sale)
     db.transact(lottery.set_beacon, *mine, "rain")
     db.transact(lottery.draw, sale)
-    db.transact(admission.number_in_order, sale, 0, db.read(lottery.read_order, sale)[1])
+    db.transact(
+        admission.number_in_order, sale, 0, lottery.order_of(*db.read(lottery.read_drawn, sale)[1])
+    )
     usher(db, sale)
     for place_of_use, seat_no in (("here", 1), ("there", 2)):
         place(db, Pass(entries[3], sale, people[3].id, place_of_use), [seat_no])

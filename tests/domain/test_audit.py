@@ -106,7 +106,7 @@ def drawn(scene: Scene) -> tuple[int, list[uuid.UUID]]:
     scene.clock.advance(61)
     db.transact(lottery.close, sale)
     db.transact(lottery.draw, sale)
-    return sale, db.read(lottery.read_order, sale)[1]
+    return sale, lottery.order_of(*db.read(lottery.read_drawn, sale)[1])
 
 
 Lie = Callable[[Scene], None]

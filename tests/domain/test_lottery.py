@@ -140,7 +140,8 @@ def test_a_round_that_ended_in_the_middle_is_gone_on_with(
         usher.run(db, fence)
         lengths.append(len(line(db, sale)))
     assert lengths == [4, 8, 12, 12]
-    _, order = db.read(lottery.read_order, sale)
+    _, drawn = db.read(lottery.read_drawn, sale)
+    order = lottery.order_of(*drawn)
     assert line(db, sale) == order + late
 
 
