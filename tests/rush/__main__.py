@@ -14,12 +14,13 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from tests.rush import gate, report
+from tests.rush import gate, profiling, report
 from tests.rush.load import collect_seldom
 from tests.rush.playing import Outcome, rush
 from tests.rush.scenarios import SCENARIOS, Scenario
@@ -29,14 +30,22 @@ from webapp.domain import audit
 from webapp.domain.audit.findings import Result
 
 
-def run(name: str, scenario: Scenario, seed: str, directory: Path, scale: float = 1.0) -> bool:
+def run(
+    name: str,
+    scenario: Scenario,
+    seed: str,
+    directory: Path,
+    scale: float = 1.0,
+    profile: bool = False,
+) -> bool:
     """Rush one sale and write its report; return whether all thresholds hold."""
     print(f"{name} (seed {seed}): {scenario.about}", flush=True)
     with (
         tempfile.TemporaryDirectory() as logs,
-        staged(scenario, Path(logs)) as stage,
+        staged(scenario, Path(logs), profiling.SETTINGS if profile else None) as stage,
     ):
-        outcome = uvloop.run(rush(stage, seed))
+        with profiling.profiled(stage.server) if profile else nullcontext([]) as seen:
+            outcome = uvloop.run(rush(stage, seed))
         values = _measure(stage, outcome)
         checked = stage.db.read(audit.run).results
         # Last: a process tells the server what it counted when it has had nothing to do for a while.
@@ -46,6 +55,9 @@ def run(name: str, scenario: Scenario, seed: str, directory: Path, scale: float 
     told = report.Run(name, seed, scale, scenario, outcome, verdicts, _lines(checked))
     file = report.write(told, directory)
     print(f"\n\n{report.markdown(told)}\nWith plots: {file}", flush=True)
+    if profile:
+        (directory / f"{name}-profile.md").write_text("\n".join(seen) + "\n")
+        print(*seen, sep="\n", flush=True)
     return all(verdict.holds for verdict in verdicts)
 
 
@@ -103,6 +115,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of people and seats")
     parser.add_argument("--seed", default=f"{time.time_ns() % 10**6}")
     parser.add_argument("--report", type=Path, default=ROOT / "var" / "rush")
+    parser.add_argument("--profile", action="store_true", help="tell what the database did")
     parser.add_argument("--stage", type=Path, metavar="FILE", help="set up one sale, no more")
     chosen = parser.parse_args()
     # The loop's runner turns an interrupt into the end of the main task, wherever that is, and nothing is left
@@ -128,6 +141,7 @@ def main() -> None:
             chosen.seed,
             chosen.report,
             chosen.scale,
+            chosen.profile,
         )
         for name in chosen.scenario or SCENARIOS
     }

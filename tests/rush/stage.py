@@ -10,7 +10,7 @@ Promises:
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -188,9 +188,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(scenario: Scenario, directory: Path) -> Iterator[Stage]:
-    """Start PostgreSQL and everything on it."""
-    with Postgres(DURABLE) as server:
+def staged(
+    scenario: Scenario, directory: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
+    """Start PostgreSQL, with more settings if there are any, and everything on it."""
+    with Postgres({**DURABLE, **(settings or {})}) as server:
         stage = Stage(scenario, server, directory)
         with stage.set():
             yield stage
