@@ -14,10 +14,8 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import bindparam, case, func, select, union_all
 
 from webapp.db import Tx, seconds
 from webapp.domain import admission, catalogue, pace, rooms
@@ -94,7 +92,7 @@ class Room:
 
 def look(tx: Tx, performance_id: int) -> Room:
     """Read a room's state for everybody who polls it."""
-    front, gone = _line(tx, performance_id)
+    front, gone, guests = _line(tx, performance_id)
     steadily = tx.execute(
         select(func.count().label("people"), func.min(QueueEntry.admitted_at).label("since")).where(
             QueueEntry.performance_id == performance_id,
@@ -115,11 +113,7 @@ def look(tx: Tx, performance_id: int) -> Room:
         message=settings.message,
         arrival_seconds=settings.arrival_seconds,
         awaits_beacon=_awaits_beacon(tx, performance_id),
-        guests=frozenset(
-            tx.execute(
-                _invited(QueueEntry.id, performance_id, QueueEntry.number.is_(None))
-            ).scalars()
-        ),
+        guests=guests,
     )
 
 
@@ -148,12 +142,10 @@ _NUMBERED_LATELY = Prepared(
 )
 
 
-def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...]]:
-    """Read the lowest number that waits, and the later ones that do not."""
-    waiting = (
-        QueueEntry.performance_id == performance_id,
-        QueueEntry.admitted_at.is_(None),
-    )
+def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...], frozenset[uuid.UUID]]:
+    """Read the lowest number that waits, the later ones that do not, and who was let in without a number."""
+    here = QueueEntry.performance_id == performance_id
+    waiting = here, QueueEntry.admitted_at.is_(None)
     front = tx.execute(
         select(func.min(QueueEntry.number)).where(
             *waiting, QueueEntry.number.is_not(None), QueueEntry.retired_at.is_(None)
@@ -161,20 +153,14 @@ def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...]]:
     ).scalar()
     if front is None:
         front = _last_number(tx, performance_id) + 1
-    gave_up = select(QueueEntry.number).where(
-        *waiting, QueueEntry.number >= front, QueueEntry.retired_at.is_not(None)
-    )
-    passed = _invited(QueueEntry.number, performance_id, QueueEntry.number >= front)
-    return front, tuple(sorted(tx.execute(gave_up.union_all(passed)).scalars()))
-
-
-def _invited(
-    what: InstrumentedAttribute[Any], performance_id: int, which: ColumnElement[bool]
-) -> Select[Any]:
-    """Select something of those who were let in past the line."""
-    return select(what).where(
-        QueueEntry.performance_id == performance_id, QueueEntry.invited_at.is_not(None), which
-    )
+    found = select(QueueEntry.id, QueueEntry.number)
+    gave_up = found.where(*waiting, QueueEntry.number >= front, QueueEntry.retired_at.is_not(None))
+    invited = found.where(here, QueueEntry.invited_at.is_not(None))
+    later = invited.where(QueueEntry.number >= front)
+    unnumbered = invited.where(QueueEntry.number.is_(None))
+    rows = tx.execute(union_all(gave_up, later, unnumbered)).all()
+    gone = sorted(row.number for row in rows if row.number is not None)
+    return front, tuple(gone), frozenset(row.id for row in rows if row.number is None)
 
 
 def _last_number(tx: Tx, performance_id: int) -> int:
@@ -211,7 +197,7 @@ class Figures:
 
 def measure(tx: Tx, rules: Rules, sold_out: bool) -> Figures:
     """Measure a room. Nobody is expected to move where there is nothing left."""
-    front, gone = _line(tx, rules.id)
+    front, gone, _ = _line(tx, rules.id)
     here = QueueEntry.performance_id == rules.id
     unnumbered = tx.execute(
         select(func.count()).where(
