@@ -210,37 +210,31 @@ def _retries(port: int) -> dict[str, float]:
     return sums
 
 
-def pgbench(server: Postgres, url: str, seats: int, seconds: int) -> float:
+def pgbench_holds(server: Postgres, url: str, seats: int, seconds: int) -> float:
     """Run the hold's statements by pgbench; return transactions per second."""
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements.PGBENCH_SCHEMA.split(";"):
             connection.execute(statement)
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(statements.PGBENCH.format(seats=seats))
-        script.flush()
-        settings = "-c enable_seqscan=off -c enable_bitmapscan=off"
-        arguments = [
-            "-n",
-            "-M",
-            "prepared",
-            "-c",
-            "8",
-            "-j",
-            "2",
-            "-T",
-            str(seconds),
-            "--max-tries=10",
-        ]
+    return pgbench(server, url, statements.PGBENCH.format(seats=seats), seconds)[0]
+
+
+def pgbench(server: Postgres, url: str, script: str, seconds: int) -> tuple[float, int]:
+    """Run a script over as many connections as a process has; return transactions a second, and how many failed."""
+    settings = "-c enable_seqscan=off -c enable_bitmapscan=off"
+    how = ["-n", "-M", "prepared", "-c", str(POOL), "-j", "2", "-T", str(seconds), "--max-tries=10"]
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
         done = subprocess.run(
-            [server.binaries / "pgbench", *arguments, "-f", script.name, url],
+            [server.binaries / "pgbench", *how, "-f", file.name, url],
             env=os.environ | {"PGOPTIONS": settings},
             capture_output=True,
             text=True,
             check=True,
         )
-    found = re.search(r"tps = ([\d.]+)", done.stdout)
-    assert found is not None, done.stdout
-    return float(found[1])
+    told = re.search(r"failed transactions: (\d+).*tps = ([\d.]+)", done.stdout, re.DOTALL)
+    assert told is not None, done.stdout
+    return float(told[2]), int(told[1])
 
 
 class Report:
@@ -310,7 +304,7 @@ def main() -> None:
     with Postgres(DURABLE) as server:
         url = server.create_database("bench")
         report = measure(url, chosen.rounds, chosen.holds, chosen.connections)
-        alone = pgbench(server, url, chosen.holds * SEATS_EACH, seconds=5)
+        alone = pgbench_holds(server, url, chosen.holds * SEATS_EACH, seconds=5)
         print("## PostgreSQL\n", *report.lines(alone), "", sep="\n")
         figures = report.figures()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The references' tables, and the statements of a hold as the database alone can run them."""
+"""The references' tables, and the statements of holds and joins as the database alone can run them."""
 
 SCHEMA = """
 CREATE TABLE bench_seat (performance_id int, seat_no int, hold_id uuid, held_until timestamptz,
@@ -36,4 +36,17 @@ CREATE TABLE bench_allowance (performance_id int, account_id bigint, hold_id uui
     seats_bought int DEFAULT 0, PRIMARY KEY (performance_id, account_id));
 CREATE TABLE bench_journal (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, attempt_id uuid,
     kind text, facts jsonb, UNIQUE (attempt_id, kind));
+"""
+
+# The statements of `waiting_room.join_together`: so many newcomers of one room in one transaction.
+PGBENCH_JOINS = """
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+INSERT INTO queue_entry (id, performance_id, account_id, joined_at)
+    SELECT gen_random_uuid(), {sale}, gen_random_uuid(), now() FROM generate_series(1, {together})
+    ON CONFLICT DO NOTHING RETURNING id;
+INSERT INTO journal_entry (attempt_id, at, kind, facts)
+    SELECT gen_random_uuid(), now(), 'queue_joined', jsonb_build_object('performance_id', {sale}::int,
+        'entry_id', gen_random_uuid(), 'account_id', gen_random_uuid(), 'access_expires_at', NULL)
+    FROM generate_series(1, {together});
+COMMIT;
 """

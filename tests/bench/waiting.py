@@ -4,7 +4,8 @@
 
 Rounds alternate between the hello and the service, under the same gunicorn settings, so that a slow
 minute of the machine hits both. Read the ratios: load generator, web and database share the machine.
-Polls are measured in the steady state: each client has shown its token to both workers before.
+Polls are measured in the steady state: each client has shown its token to both workers before. What the
+database takes alone is measured last, without Python: joins one in a transaction, and twelve as in a crowd.
 """
 
 import argparse
@@ -22,12 +23,13 @@ from typing import Any
 import psycopg
 
 from tests import builders
-from tests.bench import client, goals
-from tests.bench.__main__ import ROOT, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn
+from tests.bench import client, goals, statements
+from tests.bench.__main__ import ROOT, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn, pgbench
 from tests.conftest import SECRET, config_for, dispose
 from tests.postgres import Postgres
 from webapp import create_app
 from webapp.commands import migrate_to
+from webapp.domain import admission
 from webapp.web.house import House
 from webapp.web.tokens import Claims
 
@@ -186,6 +188,27 @@ def measure(url: str, chosen: Any) -> dict[str, float]:
     return table.figures()
 
 
+TOGETHER = (1, 12)  # joins in a transaction
+ALONE_SECONDS = 10
+
+
+def tell_joins_alone(server: Postgres, url: str) -> None:
+    """Print how many joins the database takes beside a ticking usher, which numbers them meanwhile."""
+    app = create_app(config_for(url))
+    db = app.extensions["jari"].db
+    for together in TOGETHER:
+        sale = builders.make_sale(db, capacity=0)
+        script = statements.PGBENCH_JOINS.format(sale=sale, together=together)
+        with usher(url):
+            rate, failed = pgbench(server, url, script, ALONE_SECONDS)
+        numbered = db.read(admission.get_last_number, sale)
+        print(
+            f"The database alone, {together} in a transaction: {rate * together:,.0f} joins a second,"
+            f" {failed} transactions failed, {numbered / ALONE_SECONDS:,.0f} a second numbered beside"
+        )
+    dispose(app)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -196,7 +219,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=WORKERS * THREADS)
     parser.add_argument("--room", type=int, default=1_000_000, help="people in the larger room")
     with Postgres(DURABLE) as server:
-        figures = measure(server.create_database("waiting"), parser.parse_args())
+        url = server.create_database("waiting")
+        figures = measure(url, parser.parse_args())
+        tell_joins_alone(server, url)
     sys.exit(not goals.judge(figures))
 
 
