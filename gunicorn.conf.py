@@ -7,8 +7,9 @@ Promises:
 2. No log line of gunicorn's contains a query string, a header or a token.
 3. Metrics of an earlier run are gone before the application is imported.
 4. A client that connects and says nothing costs no thread, nor does what is known without waiting
-   (webapp/web/reception.py). One that stops in the middle of a request has a thread for READ_SECONDS. (One that
-   trickles it byte by byte keeps it: in front of the public internet stands a proxy that reads requests whole.)
+   (webapp/web/reception.py). One that stops in the middle of a request has a thread for READ_SECONDS, one that takes
+   nothing of its answer for WRITE_SECONDS. (One that trickles it byte by byte keeps it: in front of the public internet
+   stands a proxy that reads requests whole, and answers.)
    Nobody is waited for where all connections wait.
 5. A request costs the same however many connections are kept.
 6. When more come than can be served, who has begun goes before who has just come.
@@ -72,6 +73,9 @@ reuse_port = False
 
 # For the rest of a request of which the first bytes are there, also of one that was refused unread.
 READ_SECONDS = 5
+
+# For a client that takes nothing of its answer meanwhile: without a limit 60 of them stopped a worker (measured).
+WRITE_SECONDS = 10
 
 # A connection on which nothing was ever asked is kept so long.
 SILENT_SECONDS = 10
@@ -147,7 +151,7 @@ class Connections:
 
 
 # Off: no leak is known, and a worker that restarts in the middle of a sale drops its kept
-# connections and its caches at the worst moment. If a leak is ever found, give both a value.
+# connections and its caches at the worst moment. What is answered without a thread is not counted.
 max_requests = 0
 max_requests_jitter = 0
 
@@ -208,13 +212,16 @@ def on_starting(server):
 
 
 def when_ready(server):
-    """Let nobody be waited for in the middle of a request for longer than READ_SECONDS.
+    """Let nobody be waited for in the middle of a request or an answer for longer than READ_SECONDS and WRITE_SECONDS.
 
-    The option is the listening socket's, and every connection that it accepts inherits it.
+    The options are the listening socket's, and every connection that it accepts inherits them.
     """
-    timeval = struct.pack("ll", READ_SECONDS, 0)
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        for option, seconds in (
+            (socket.SO_RCVTIMEO, READ_SECONDS),
+            (socket.SO_SNDTIMEO, WRITE_SECONDS),
+        ):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
 
 
 # While both kinds wait, one request of so many is a newcomer's. A purchase has four: so those who have begun
@@ -298,7 +305,8 @@ def post_worker_init(worker):
     house = getattr(worker.wsgi, "extensions", {}).get("jari")
     worker.tpool.shutdown()
     worker.tpool = Threads(threads, house.lateness if house else threading.local())
-    if lane := getattr(worker.wsgi, "extensions", {}).get("jari.fastlane"):
+    lane = getattr(worker.wsgi, "extensions", {}).get("jari.fastlane")
+    if lane and not worker.cfg.is_ssl:  # nothing of an encrypted line can be read without a thread
         # Not at the top: what it imports decides at its import how metrics are kept.
         from webapp.web.reception import Reception
 

@@ -97,10 +97,11 @@ def _number_participants(db: Database, fence: int, rules: Rules) -> None:
     for _ in range(BATCHES_MAX):
         start = last + 1 - first
         batch = order[start : start + admission.NUMBERED_PER_BATCH]
-        if not batch:
+        if batch:
+            last += db.transact(_fenced, fence, admission.number_in_order, rules.id, last, batch)
+        if last + 1 - first >= len(order):
             _order_of.cache_clear()  # a million entries are some hundred megabytes
             break
-        last += db.transact(_fenced, fence, admission.number_in_order, rules.id, last, batch)
 
 
 def _fenced(tx: Tx, fence: int, work: Callable[..., int], *args: object) -> int:

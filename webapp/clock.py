@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from webapp import nowait
+
 log = logging.getLogger("jari.clock")
 
 MEASURE_EVERY_SECONDS = 60.0
@@ -32,6 +34,7 @@ class Clock:
     def now(self) -> datetime:
         """Return the database's time, aware UTC."""
         if self._offset is None:
+            nowait.check()  # somebody may be at it already, and the database takes its time
             with self._measuring:
                 if self._offset is None:
                     self._measure()

@@ -1078,9 +1078,15 @@ MUTANTS = [
         ),
         (
             "a crowd at the door is let in together",
-            "        for _ in range(ACCEPTED_AT_ONCE):\n",
+            "        for _ in range(min(ACCEPTED_AT_ONCE, room)):\n",
             "        for _ in range(1):\n",
             "test_a_crowd_at_the_door_is_let_in_together_but_not_for_ever",
+        ),
+        (
+            "no more are let in than there is room for",
+            "        for _ in range(min(ACCEPTED_AT_ONCE, room)):\n",
+            "        for _ in range(ACCEPTED_AT_ONCE):\n",
+            "test_no_more_are_let_in_than_there_is_room_for",
         ),
         (
             "who was answered at once has begun",
@@ -1100,9 +1106,15 @@ MUTANTS = [
         "tests/web/test_reception.py",
         (
             "the rest of an answer is sent",
-            "    if sent == len(answer) and keep:\n",
-            "    if keep:\n",
+            "    if sent == len(answer):\n",
+            "    if True:\n",
             "test_nobody_is_kept_waiting_by_who_does_not_read",
+        ),
+        (
+            "newcomers find room beside those who poll",
+            " and len(worker.keepalived_conns) < worker.max_keepalived)",
+            ")",
+            "test_who_was_answered_at_once_is_no_newcomer_any_more",
         ),
     ),
     *_of(
@@ -1248,6 +1260,22 @@ MUTANTS = [
             "        if graceful:\n            super().close(graceful=True)\n"
             "        elif _closing.acquire(blocking=False):",
             f"{RUDE}::test_those_who_do_not_hang_up_keep_nobody_waiting",
+        ),
+        (
+            "who takes nothing of an answer is left after a while",
+            "WRITE_SECONDS = 10\n",
+            "WRITE_SECONDS = 0\n",
+            f"{RUDE}::test_those_who_take_nothing_of_their_answer_are_left_after_a_while",
+        ),
+    ),
+    *_of(
+        "webapp/clock.py",
+        "tests/web/test_reception.py",
+        (
+            "who asks for the time first is not waited for",
+            "            nowait.check()  # somebody",
+            "            # somebody",
+            "test_who_asks_for_the_time_first_is_not_waited_for",
         ),
     ),
     *_of(

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import make_sale
+from tests.conftest import config_for, dispose
 from tests.servers import Web
+from webapp import create_app
+from webapp.commands import migrate_to
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +90,28 @@ def test_those_who_stop_in_the_middle_are_left_after_a_while(web: Web) -> None:
     assert web.status("/healthz", 18.0) == 200
     for line in lines:
         line.close()
+
+
+def test_those_who_take_nothing_of_their_answer_are_left_after_a_while(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """As many as there are threads, and a hall of 2.6 MB for each; after WRITE_SECONDS others are served."""
+    app = create_app(config_for(sqlite_url))
+    migrate_to(app)
+    path = f"/api/v1/performances/{make_sale(app.extensions['jari'].db, seats=20_000)}/seatmap"
+    dispose(app)
+    with (
+        Web(sqlite_url, tmp_path / "web.log", workers=1, threads=2) as web,
+        ExitStack() as lines,
+    ):
+        for _ in range(2):
+            line = lines.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            line.connect(("127.0.0.1", web.port))
+            line.sendall(f"GET {path} HTTP/1.1\r\nHost: jari\r\n\r\n".encode() * 4)
+        time.sleep(1)
+        assert web.status("/healthz", 30.0) == 200
+    assert "Traceback" not in web.said()
 
 
 def test_those_who_do_not_hang_up_keep_nobody_waiting(web: Web) -> None:

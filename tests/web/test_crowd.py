@@ -23,10 +23,10 @@ from webapp.domain.idempotency import Answer, Request
 from webapp.domain.model import JournalEntry
 from webapp.domain.paid_together import Payer
 from webapp.domain.seatmap import Choice
-from webapp.domain.waiting_room import Pass
+from webapp.domain.waiting_room import Pass, Stay
 from webapp.web import actions, till
 from webapp.web.choosing import Wish
-from webapp.web.crowd import Joins
+from webapp.web.crowd import Joins, Newcomer
 from webapp.web.house import House
 from webapp.web.turns import Turns
 
@@ -161,6 +161,20 @@ def test_everybody_pays_for_himself(app: Flask) -> None:
     shared = Counter(db.read(lambda tx: list(tx.execute(moments).scalars())))
     assert max(shared.values()) > 1, "nobody shared a transaction"
     assert_sound(db)
+
+
+def test_what_goes_wrong_with_one_newcomer_goes_wrong_with_nobody_else(app: Flask) -> None:
+    house: House = app.extensions["jari"]
+    sale = make_sale(house.db, capacity=0)
+    unlucky, other = make_accounts(house.db, 2)
+
+    def check(account_id: uuid.UUID) -> None:
+        if account_id == unlucky.id:
+            raise Busy("throttle")  # it counts in a transaction of its own
+
+    group = [Newcomer(sale, one.id, None, check) for one in (unlucky, other)]
+    outcomes = house.joins.join_together(group)
+    assert [type(outcome) for outcome in outcomes] == [Busy, Stay]
 
 
 def test_twins_of_one_customer_never_meet_in_a_group() -> None:

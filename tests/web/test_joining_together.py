@@ -253,6 +253,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.alive, self.nr_conns = True, 0
+        self.worker_connections, self.max_keepalived = 1_000, 1_000
         self.keepalived_conns: list[Any] = []
         self.pending_conns: list[Any] = []
         self.submitted: list[tuple[Any, Any, Future[Any], bool]] = []
@@ -430,8 +431,19 @@ def test_a_worker_that_stops_keeps_no_line(till: Till) -> None:
     till.worker.alive = False
     till.work()
     assert b"Connection: close" in line.recv(1_024)
-    [(rest, conn, _, _)] = till.worker.submitted
-    assert rest(conn) is False  # gunicorn sees it off
+    assert line.recv(1) == b""
+    assert till.worker.nr_conns == 0
+
+
+def test_where_there_is_room_for_nobody_else_lines_are_not_kept(till: Till) -> None:
+    """Those who poll come again before their line is given up, so that newcomers would never be let in."""
+    till.worker.max_keepalived = 1
+    for ends in (False, True):
+        line = till.come()
+        till.work()
+        assert (b"Connection: close" in line.recv(1_024)) == ends
+    assert line.recv(1) == b""
+    assert till.worker.nr_conns == 1
 
 
 def test_a_worker_that_stops_in_between_keeps_no_line_for_long(till: Till) -> None:

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,10 +28,11 @@ from webapp import create_app, nowait
 from webapp.clock import Clock
 from webapp.commands import migrate_to
 from webapp.db import Database
+from webapp.web import lookups
 from webapp.web.groups import Groups
 from webapp.web.reception import ACCEPTED_AT_ONCE, Reception
 from webapp.web.snapshots import ASK_AGAIN_SHARE, LOOKS, Snapshots
-from webapp.web.wire import KEPT, NOTHING_YET
+from webapp.web.wire import DONE, KEPT, NOTHING_YET
 
 HEAD = "GET {} HTTP/1.1\r\nHost: jari\r\n{}\r\n"
 
@@ -235,12 +238,14 @@ def test_who_asks_whether_to_go_on_is_told_once(house: tuple[Web, str]) -> None:
     assert told.count(b"HTTP/1.1 100 Continue") == 1
 
 
+@pytest.mark.parametrize(("what", "times"), [("/seatmap", 8), ("/seats?limit=500", 100)])
 def test_nobody_is_kept_waiting_by_who_does_not_read(
-    house: tuple[Web, str], tmp_path: Path
+    house: tuple[Web, str], tmp_path: Path, what: str, times: int
 ) -> None:
-    """A hall of 2.6 MB some times is more than the kernel takes for a client that reads nothing."""
+    """A hall of 2.6 MB some times is more than the kernel takes for a client that reads nothing, and is a thread's from
+    the beginning; so is the rest of a list of 50 KB when it takes no more of those.
+    """
     other, path = house
-    times = 8
     with (
         Web(other.environment["DATABASE_URL"], tmp_path / "web.log", workers=1, threads=2) as web,
         socket.socket() as slow,
@@ -249,10 +254,10 @@ def test_nobody_is_kept_waiting_by_who_does_not_read(
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         slow.settimeout(20)
         slow.connect(("127.0.0.1", web.port))
-        whole = ask(quick, f"{path}/seatmap")[2]
-        assert len(whole) > 1_000_000
+        whole = ask(quick, path + what)[2]
+        assert len(whole) * times > 4_000_000
         for _ in range(times):
-            slow.sendall(HEAD.format(f"{path}/seatmap", "").encode())
+            slow.sendall(HEAD.format(path + what, "").encode())
             time.sleep(0.05)
         assert ask(quick, path)[0] == 200  # within the time-out of this line
         assert [answer[2] == whole for answer in read_all(slow, times)] == [True] * times
@@ -288,6 +293,7 @@ class Worker:
 
     def __init__(self, at_the_door: int) -> None:
         self.at_the_door, self.nr_conns, self.alive = at_the_door, 0, True
+        self.worker_connections, self.max_keepalived = 1_000, 1_000
         self.keepalived_conns: list[Any] = []
         self.pending_conns: list[Any] = []
 
@@ -303,6 +309,14 @@ def test_a_crowd_at_the_door_is_let_in_together_but_not_for_ever(count: int, lef
     Reception(worker, LANE)
     worker.accept(None)
     assert worker.at_the_door == left
+
+
+def test_no_more_are_let_in_than_there_is_room_for() -> None:
+    worker: Any = Worker(30)
+    worker.nr_conns = worker.worker_connections - 5
+    Reception(worker, LANE)
+    worker.accept(None)
+    assert worker.at_the_door == 25
 
 
 def test_who_was_answered_at_once_is_no_newcomer_any_more() -> None:
@@ -324,6 +338,10 @@ def test_who_was_answered_at_once_is_no_newcomer_any_more() -> None:
         assert reception._serve(conn) is KEPT
         assert conn.begun
         assert theirs.recv(4_096).endswith(b"\r\n\r\nok")
+        worker.max_keepalived = 0
+        theirs.sendall(HEAD.format("/api/x", "").encode())
+        assert reception._serve(conn) is DONE
+        assert b"Connection: close" in theirs.recv(4_096)
 
 
 # -- where nobody may wait
@@ -399,6 +417,37 @@ def test_neither_groups_nor_the_database_nor_its_time_are_waited_for(app: Flask)
     for task in tasks:
         task()
     assert done == [1, 2, 3, 4]
+
+
+def test_who_asks_for_the_time_first_is_not_waited_for() -> None:
+    asking, go_on = threading.Event(), threading.Event()
+
+    def ask_time() -> datetime:
+        asking.set()
+        assert go_on.wait(60)
+        return datetime.now(UTC)
+
+    fresh = Clock(ask_time)
+    thread = threading.Thread(target=fresh.now)
+    thread.start()
+    assert asking.wait(60)
+    watchdog = threading.Timer(30, go_on.set)  # who does wait is let go on, and seen
+    watchdog.start()
+    assert must_wait(fresh.now)
+    watchdog.cancel()
+    go_on.set()
+    thread.join()
+
+
+def test_a_large_answer_is_for_a_thread(app: Flask) -> None:
+    """All its bytes would be copied for each who asks, and kept for who reads slowly."""
+    house = app.extensions["jari"]
+    sale = make_sale(house.db, seats=20_000)
+    look = partial(lookups.get_seatmap, house, sale, None)
+    packed = {"HTTP_ACCEPT_ENCODING": "gzip"}
+    assert len(look({}).body) > lookups.AT_ONCE_MAX_BYTES > len(look(packed).body)
+    assert must_wait(lambda: look({}))
+    assert nowait.work(lambda: look(packed)).status == 200
 
 
 def test_a_failure_is_not_taken_for_waiting() -> None:

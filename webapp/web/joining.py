@@ -20,7 +20,7 @@ from typing import Any
 
 from webapp import nowait
 from webapp.web.fastlane import FastLane, Join
-from webapp.web.wire import GONE, send, send_rest, write
+from webapp.web.wire import GONE, may_keep, send, send_rest, write
 
 TOGETHER_MAX = 64
 
@@ -88,7 +88,7 @@ class Joiners:
         return send_rest(*self._write(one), conn)
 
     def _write(self, one: Joiner) -> tuple[bytes, bool]:
-        return write(one.response, one.join.answer(), keep=self._worker.alive)
+        return write(one.response, one.join.answer(), keep=may_keep(self._worker))
 
     def _give_back(self, group: list[Joiner]) -> None:
         """See to the connections, where all connections are seen to."""

@@ -17,6 +17,7 @@ from typing import Any
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header, parse_etags
 
+from webapp import nowait
 from webapp.domain.catalogue import Sale
 from webapp.web import inputs, shapes
 from webapp.web.house import Availability, House, SeatList
@@ -30,6 +31,8 @@ YEAR_SECONDS = 365 * 24 * 3600
 # How soon a map should look again: while seats change hands, and while none can.
 POLL_ON_SALE_MS, POLL_OTHERWISE_MS = 1_500, 15_000
 ENCODINGS_KEPT = 64
+# Larger ones are a thread's: sent from where all connections wait each would be copied, and kept for who reads slowly.
+AT_ONCE_MAX_BYTES = 256 * 1024
 _FRESH = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
 
@@ -125,6 +128,8 @@ def _seatmap(
 
 
 def _with_body(headers: list[tuple[str, str]], body: bytes, packed: bool) -> Answer:
+    if len(body) > AT_ONCE_MAX_BYTES:
+        nowait.check()
     headers.append(("Content-Type", "application/json"))
     if packed:
         headers.append(("Content-Encoding", "gzip"))

@@ -4,7 +4,7 @@ Promises:
 
 1. In the steady state an answer costs no query: the token says the number, a snapshot of the room says who
    is before it, and another one which numbers were given a moment ago. Before the sale opens, and while a
-   beacon is awaited after it, nobody has a number, and nobody is asked for one. Then an entry whose number
+   beacon is awaited after it, nobody has a number, and nobody is asked for one. After that an entry whose number
    is not known, or whose number waits no more, costs one keyed read.
 2. `ahead` is the lowest ever shown: the token carries it from process to process.
 3. Whoever hears that it is their turn has arrived; asking again now and then shows that they are there.

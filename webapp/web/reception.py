@@ -24,7 +24,7 @@ from gunicorn.workers import gthread
 
 from webapp.web.fastlane import FastLane, Join
 from webapp.web.joining import Joiner, Joiners
-from webapp.web.wire import GONE, KEPT, NOTHING_YET, receive_now, send, write
+from webapp.web.wire import DONE, GONE, KEPT, NOTHING_YET, may_keep, receive_now, send, write
 
 Job = Callable[[Any], Any]  # of a thread, for a connection
 
@@ -46,7 +46,8 @@ class Reception:
 
     def _accept(self, listener: Any) -> None:
         """Take on some who wait at the door: gunicorn takes one each time that it has seen to all others."""
-        for _ in range(ACCEPTED_AT_ONCE):
+        room = self._worker.worker_connections - self._worker.nr_conns
+        for _ in range(min(ACCEPTED_AT_ONCE, room)):
             before = self._worker.nr_conns
             self._accept_one(listener)
             if self._worker.nr_conns <= before:
@@ -79,9 +80,9 @@ class Reception:
             self._await(conn, worker.pending_conns, worker.on_pending_socket_readable)
         elif outcome is KEPT:
             self._await(conn, worker.keepalived_conns, worker.on_client_socket_readable)
-        elif outcome is GONE:
+        elif outcome is GONE or outcome is DONE:
             worker.nr_conns -= 1
-            conn.close()
+            conn.close(graceful=outcome is DONE)  # which waits elsewhere: gunicorn.conf.py
         elif isinstance(outcome, Joiner):
             self._joiners.add(outcome)
         else:
@@ -89,9 +90,9 @@ class Reception:
 
     def _await(self, conn: Any, connections: Any, on_readable: Callable[..., None]) -> None:
         conn.set_timeout()
+        connections.append(conn)
         if not self._worker.alive:  # as gunicorn does: a stop waits for nobody's next request
             conn.timeout = min(conn.timeout, time.monotonic() + gthread.STOP_KEEPALIVE_LINGER)
-        connections.append(conn)
         self._worker.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn))
 
     def _hand_over(self, conn: Any, job: Job) -> None:
@@ -136,7 +137,7 @@ class Reception:
             if isinstance(found, Join):
                 return Joiner(conn, response, found)
             if found is not None:
-                return write(response, found, keep=True)
+                return write(response, found, keep=may_keep(self._worker))
         except Exception:  # noqa: BLE001 - the thread meets the same, and tells it or does it
             pass
         parser.mesg = before

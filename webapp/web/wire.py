@@ -13,9 +13,12 @@ from typing import Any
 
 RECEIVED_MAX = 8_192
 # What became of a connection, where it is no job for a thread.
-GONE, KEPT, NOTHING_YET = object(), object(), object()
+GONE, DONE, KEPT, NOTHING_YET = object(), object(), object(), object()
 
 _libc = ctypes.PyDLL(None, use_errno=True)
+for _call in (_libc.recv, _libc.send):
+    _call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+    _call.restype = ctypes.c_ssize_t
 _received = ctypes.create_string_buffer(RECEIVED_MAX)
 
 
@@ -39,6 +42,11 @@ def _send_now(file: int, data: bytes) -> int:
 def _raise() -> None:
     number = ctypes.get_errno()
     raise OSError(number, os.strerror(number))
+
+
+def may_keep(worker: Any) -> bool:
+    """Whether one more connection may outlast its answer: as gunicorn does, or newcomers would find no room at all."""
+    return bool(worker.alive and len(worker.keepalived_conns) < worker.max_keepalived)
 
 
 def write(response: Any, body: Iterable[bytes], *, keep: bool) -> tuple[bytes, bool]:
@@ -70,8 +78,8 @@ def send(conn: Any, answer: bytes, keep: bool) -> Any:
         sent = 0
     except OSError:
         return GONE
-    if sent == len(answer) and keep:
-        return KEPT
+    if sent == len(answer):
+        return KEPT if keep else DONE
     return partial(send_rest, answer[sent:], keep)
 
 
