@@ -15,7 +15,6 @@ from webapp.domain.catalogue import Rules
 log = logging.getLogger("jari.usher")
 
 BATCHES_MAX = 50  # 100,000 newcomers a tick; the rest are numbered in the next one
-SEED_BYTES = 32
 
 
 _order_of = lru_cache(maxsize=1)(lottery.order_of)  # round after round the same
@@ -75,7 +74,9 @@ def _draw(db: Database, fence: int, rules: Rules) -> bool:
     """Take the lottery's next steps; return whether newcomers may be numbered now."""
     step = db.read(lottery.find_step, rules)
     if step == "seal":
-        db.transact(_fenced, fence, lottery.seal, rules.id, secrets.token_bytes(SEED_BYTES))
+        seed = secrets.token_bytes(lottery.SEED_BYTES)
+        instead = {lottery.SEALED: lottery.let_be}
+        db.transact(_fenced, fence, lottery.seal, rules.id, seed, instead=instead)
         step = db.read(lottery.find_step, rules)
     if step == "close":
         db.transact(_fenced, fence, lottery.close, rules.id)

@@ -209,6 +209,31 @@ def test_without_a_prequeue_there_is_no_lottery(db: Database) -> None:
         db.read(lottery.get_participants, sale)
 
 
+def test_after_the_opening_nothing_is_sealed_and_numbers_follow_the_order_of_arrival(
+    db: Database, clock: AdvancingClock
+) -> None:
+    """No usher came in time, and nobody who would have sealed it: there is nothing to prove any more."""
+    sale = early_sale(db, clock)
+    early = join(db, sale, 5)
+    clock.advance(61)
+    assert db.transact(lottery.seal, sale, b"s" * 32) == 0
+    late = join(db, sale, 2)
+    usher.run(db, lead(db))
+    assert line(db, sale) == early + late
+    assert db.read(lottery.find_publication, sale) is None
+
+
+def test_an_usher_who_was_not_the_first_to_seal_goes_on(
+    db: Database, clock: AdvancingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale, fence = early_sale(db, clock), lead(db)
+    db.transact(lottery.seal, sale, b"s" * 32)
+    steps = iter(["seal", "early"])
+    monkeypatch.setattr(lottery, "find_step", lambda *_: next(steps))
+    assert usher.run(db, fence) == 0
+    assert published(db, sale).seed_hash == lottery.hash_of(b"s" * 32)
+
+
 def test_an_organiser_who_opens_a_prequeue_later_gets_a_lottery(
     db: Database, clock: AdvancingClock
 ) -> None:

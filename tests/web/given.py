@@ -51,9 +51,10 @@ def hold(v: Visitor) -> Given:
 
 def drawn_lottery(api: Api) -> int:
     """Make a sale whose lottery was drawn."""
-    now = api.db.clock.now()
-    sale = make_sale(api.db, capacity=5, prequeue_opens_at=now - timedelta(seconds=120))
+    early = api.db.clock.now() - timedelta(seconds=1)
+    sale = make_sale(api.db, capacity=5, opens_in=5.0, prequeue_opens_at=early)
     api.db.transact(lottery.seal, sale, b"s" * 32)
+    api.db.clock.advance(6)
     api.db.transact(lottery.close, sale)
     api.db.transact(lottery.draw, sale)
     return sale

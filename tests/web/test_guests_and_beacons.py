@@ -1,4 +1,4 @@
-"""What those who wait are told when others are let past them, and while there are no numbers yet."""
+"""What those who wait are told when others are let past them, and while there are no numbers yet; who seals."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,9 @@ from tests.conftest import AdvancingClock
 from tests.web.contract import Api
 from tests.web.visitors import Visitor, let_time_pass, ush, visitor
 from tests.web.watching import Watch
-from webapp.domain import catalogue, outlook, rooms
-from webapp.web import queue
+from webapp import nowait
+from webapp.domain import catalogue, lottery, outlook, rooms
+from webapp.web import actions, queue
 
 
 def poll(person: Visitor) -> dict[str, Any]:
@@ -42,6 +43,45 @@ def early(api: Api, clock: AdvancingClock) -> list[Visitor]:
     ush(api)
     let_time_pass(api)
     return people
+
+
+@pytest.fixture
+def unsealed(api: Api, clock: AdvancingClock) -> int:
+    """A sale whose pre-queue has opened, and no usher has come."""
+    early = clock.now() - timedelta(seconds=1)
+    return make_sale(api.db, capacity=1, opens_in=60.0, prequeue_opens_at=early)
+
+
+def test_who_comes_before_the_usher_seals_the_lottery(
+    api: Api, clock: AdvancingClock, unsealed: int
+) -> None:
+    first, second = (visitor(api, unsealed) for _ in range(2))
+    first.join()
+    kept = api.ok("get_lottery", path=first.path)["seed_hash"]
+    second.join()
+    clock.advance(61)
+    ush(api)
+    drawn = api.ok("get_lottery", path=first.path)
+    assert (drawn["seed_hash"], drawn["participants"]) == (kept, 2)
+
+
+def test_joining_a_sealed_lottery_writes_an_entry_and_nothing_else(api: Api, unsealed: int) -> None:
+    visitor(api, unsealed).join()
+    second = visitor(api, unsealed)
+    with Watch(api.db) as watch:
+        second.join()
+    written = [text.split()[2] for text in watch.statements if text.startswith("INSERT")]
+    assert written == ["queue_entry", "journal_entry"]
+
+
+def test_nobody_seals_who_may_not_wait(api: Api, unsealed: int) -> None:
+    one = visitor(api, unsealed)
+    house = api.house
+    for snapshots in (house.sales, house.availability, house.rooms):
+        snapshots.get(unsealed)
+    with pytest.raises(nowait.MustWait):
+        nowait.work(lambda: actions.join(house, one.who.id, unsealed))
+    assert api.db.read(lottery.find_publication, unsealed) is None
 
 
 def test_a_guest_hears_of_being_let_in_though_others_are_ahead(api: Api) -> None:

@@ -2,7 +2,9 @@
 
 Promises:
 
-1. Sealed when the pre-queue opens: a random seed is stored and its SHA-256 published.
+1. Sealed when the pre-queue opens, by the usher or by whoever joins first: a random seed is stored and its
+   SHA-256 published. Nothing is sealed once the sale has opened: a hash that is published with the seed proves
+   nothing, so whoever came early without one is served in order of arrival.
 2. Closed when the sale opens, in one transaction: the participants are the entries committed by then, and
    their digest is published. Whoever comes later queues behind them in order of arrival.
 3. Drawn once, in one transaction: the seed is published. The order is that of HMAC-SHA256 with the key
@@ -30,7 +32,8 @@ from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import JournalEntry, Lottery, QueueEntry, RoomProgress, table_of
 
-ID_BYTES = 16
+ID_BYTES, SEED_BYTES = 16, 32
+SEALED = "pk_lottery"  # violated by who seals second
 _LOTTERY = table_of(Lottery)
 
 Step = Literal["none", "early", "seal", "close", "beacon", "draw", "number"]
@@ -91,7 +94,6 @@ def order_of(seed: bytes, beacon: str, participants: bytes) -> list[uuid.UUID]:
 
 def find_step(tx: Tx, rules: Rules) -> Step:
     """Say what is to be done: `early` before the pre-queue, `none` when newcomers may be numbered."""
-    opens_at = rules.prequeue_opens_at
     lottery = tx.execute(
         select(
             Lottery.closed_at,
@@ -103,11 +105,9 @@ def find_step(tx: Tx, rules: Rules) -> Step:
         ).where(Lottery.performance_id == rules.id)
     ).one_or_none()
     if lottery is None:
-        if opens_at is None or rules.capacity is None:
-            return "none" if tx.now >= rules.sales_open_at else "early"
-        if tx.now < opens_at:
-            return "early"
-        return "none" if admission.get_last_number(tx, rules.id) else "seal"
+        if tx.now >= rules.sales_open_at:
+            return "none"
+        return "seal" if rules.status(tx.now, sold_out=False) == "prequeue" else "early"
     if lottery.closed_at is None:
         return "close" if tx.now >= rules.sales_open_at else "early"
     if lottery.drawn_at is None:
@@ -117,7 +117,12 @@ def find_step(tx: Tx, rules: Rules) -> Step:
 
 
 def seal(tx: Tx, performance_id: int, seed: bytes) -> int:
-    """Store the seed and publish its hash, with the beacon's source as the organiser named it."""
+    """Store the seed and publish its hash, with the beacon's source as the organiser named it; return 1.
+
+    Once the sale has opened nothing happens. The schema refuses a second seal (`SEALED`, then `let_be`).
+    """
+    if tx.now >= catalogue.get_rules(tx, performance_id).sales_open_at:
+        return 0
     source = rooms.get_settings(tx, performance_id).beacon_source
     tx.execute(
         insert(_LOTTERY),
@@ -135,6 +140,11 @@ def seal(tx: Tx, performance_id: int, seed: bytes) -> int:
         beacon_source=source,
     )
     return 1
+
+
+def let_be(_: Tx, *__: object) -> int:
+    """Do nothing, instead of a `seal` that somebody else was faster with."""
+    return 0
 
 
 def close(tx: Tx, performance_id: int) -> int:

@@ -53,6 +53,7 @@ class Room:
     pace_reason: str | None = None
     message: str = ""
     arrival_seconds: int = catalogue.ARRIVAL_SECONDS
+    sealed: bool = False  # there is a lottery
     awaits_beacon: bool = False
     guests: frozenset[uuid.UUID] = frozenset()
 
@@ -101,6 +102,7 @@ def look(tx: Tx, performance_id: int) -> Room:
         )
     ).one()
     house_pace, settings = pace.get(tx), rooms.get_settings(tx, performance_id)
+    sealed, awaits_beacon = _look_at_lottery(tx, performance_id)
     return Room(
         performance_id,
         front,
@@ -112,7 +114,8 @@ def look(tx: Tx, performance_id: int) -> Room:
         pace_reason=house_pace.reason,
         message=settings.message,
         arrival_seconds=settings.arrival_seconds,
-        awaits_beacon=_awaits_beacon(tx, performance_id),
+        sealed=sealed,
+        awaits_beacon=awaits_beacon,
         guests=guests,
     )
 
@@ -170,14 +173,13 @@ def _last_number(tx: Tx, performance_id: int) -> int:
     return int(last or 0)
 
 
-def _awaits_beacon(tx: Tx, performance_id: int) -> bool:
-    closed = select(Lottery.performance_id).where(
-        Lottery.performance_id == performance_id,
-        Lottery.closed_at.is_not(None),
-        Lottery.drawn_at.is_(None),
-        Lottery.beacon_source != "",
-    )
-    return tx.execute(closed).one_or_none() is not None
+def _look_at_lottery(tx: Tx, performance_id: int) -> tuple[bool, bool]:
+    """Return whether there is a lottery, and whether it awaits its beacon."""
+    query = select(Lottery.closed_at, Lottery.drawn_at, Lottery.beacon_source)
+    row = tx.execute(query.where(Lottery.performance_id == performance_id)).one_or_none()
+    if row is None:
+        return False, False
+    return True, bool(row.closed_at and not row.drawn_at and row.beacon_source)
 
 
 # -- for the organiser and the operator ---------------------------------------------------------
@@ -234,7 +236,7 @@ def _because(tx: Tx, rules: Rules, active: int, lately: int) -> str:
     led = select(JobLease.name).where(JobLease.name == "usher", JobLease.expires_at > tx.now)
     if tx.execute(led).one_or_none() is None:
         return "usher"
-    if _awaits_beacon(tx, rules.id):
+    if _look_at_lottery(tx, rules.id)[1]:
         return "beacon"
     if rules.capacity is not None and active >= rules.capacity:
         return "full"

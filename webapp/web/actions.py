@@ -5,6 +5,7 @@ witnesses of its transactions. It decides nothing itself.
 """
 
 import hashlib
+import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,16 @@ from functools import partial
 from typing import TypeVar
 
 from webapp.db import Tx, new_id
-from webapp.domain import bookings, holds, idempotency, seatmap, tickets, waiting_room, wallet
+from webapp.domain import (
+    bookings,
+    holds,
+    idempotency,
+    lottery,
+    seatmap,
+    tickets,
+    waiting_room,
+    wallet,
+)
 from webapp.domain.bookings import Booked, Payment
 from webapp.domain.catalogue import Rules, Sale
 from webapp.domain.errors import (
@@ -54,6 +64,7 @@ def join(
     `who` is an account or a session's digest; `check` raises for an account that may not join.
     """
     rules = refuse_joining(house, performance_id)
+    _see_sealed(house, rules)
     session_seconds = rules.session_seconds if rules.capacity is None else None
     return house.joins.join(Newcomer(performance_id, who, session_seconds, check))
 
@@ -72,6 +83,20 @@ def refuse_joining(house: House, performance_id: int) -> Rules:
     if rules.capacity is None:
         house.lateness.refuse_newcomer()
     return rules
+
+
+def _see_sealed(house: House, rules: Rules) -> None:
+    """Have the lottery sealed before anybody takes part in it, by whoever comes first if the usher is late.
+
+    Who joined an unsealed one would have nothing to compare its seed with. The room's snapshot says whether
+    it is sealed; it is read again for those behind.
+    """
+    early = rules.status(house.db.clock.now(), sold_out=False) == "prequeue"
+    if not early or house.rooms.get(rules.id).sealed:
+        return
+    seed = secrets.token_bytes(lottery.SEED_BYTES)
+    house.db.transact(lottery.seal, rules.id, seed, instead={lottery.SEALED: lottery.let_be})
+    house.rooms.get(rules.id, max_age_seconds=0.0)
 
 
 def leave(
