@@ -18,7 +18,7 @@ from webapp.db import Database, new_id
 from webapp.domain import catalogue, leases, lottery, pace, rooms, waiting_room
 from webapp.domain.model import Lottery
 from webapp.domain.waiting_room import Arrival
-from webapp.web import phrases
+from webapp.web import phrases, queue
 
 
 @pytest.fixture
@@ -79,6 +79,21 @@ def test_what_does_not_fit_comes_back_with_sentences(
     page = surfer.send(here(sale), "/room", 422, capacity="")
     assert phrases.ROOM_FAULTS["capacity"] in page.words
     assert db.read(catalogue.get_rules, sale).capacity == 5
+
+
+def test_nobody_loses_a_turn_for_pausing_as_long_as_told(
+    app: Flask, db: Database, organiser: Customer
+) -> None:
+    least = catalogue.ARRIVAL_SECONDS_MIN
+    assert least * 1_000 > queue.POLL_MAX_MS * (1 + queue.POLL_SPREAD) + 1_000
+    sale = make_sale(db, organiser=organiser, capacity=5)
+    surfer, command = Surfer(app, organiser), app.test_cli_runner()
+    page = surfer.send(here(sale), "/room", 422, arrival_seconds=str(least - 1))
+    assert f"from {least} to" in phrases.ROOM_FAULTS["arrival_seconds"]
+    assert phrases.ROOM_FAULTS["arrival_seconds"] in page.words
+    words = ["room", str(sale), "--arrival-seconds"]
+    assert command.invoke(args=[*words, str(least - 1)]).exit_code == 2
+    assert answer(app, *words, str(least))["arrival_seconds"] == least
 
 
 def test_a_sale_that_has_opened_is_not_put_off(

@@ -49,7 +49,11 @@ class NumberOr(click.IntRange):
     help="How many are admitted within any 60 seconds at most.",
 )
 @click.option("--session-seconds", type=TURN_SECONDS, help="How long a turn lasts.")
-@click.option("--arrival-seconds", type=TURN_SECONDS, help="How long people have to come to it.")
+@click.option(
+    "--arrival-seconds",
+    type=click.IntRange(catalogue.ARRIVAL_SECONDS_MIN, 86_400),
+    help="How long people have to come to it.",
+)
 @click.option(
     "--idle-seconds",
     type=NumberOr("none", 60, 86_400),

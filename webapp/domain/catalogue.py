@@ -31,6 +31,7 @@ from webapp.statements import Prepared
 SEATS_PER_STATEMENT = 20_000
 SINGLE_SEAT_RULES = ("off", "lenient", "strict")
 ARRIVAL_SECONDS = 180  # longer than the longest pause between two looks, a phone's sleep included
+ARRIVAL_SECONDS_MIN = 90  # longer than the longest pause that those far behind are told to make
 ROOM = {"arrival_seconds": ARRIVAL_SECONDS, "message": "", "beacon_source": ""}
 
 _SEAT = table_of(Seat)

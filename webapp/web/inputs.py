@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from werkzeug.routing import IntegerConverter, Map, UnicodeConverter
 
+from webapp.domain.catalogue import ARRIVAL_SECONDS_MIN
 from webapp.domain.errors import Invalid
 from webapp.web.failures import Rejected
 
@@ -153,7 +154,7 @@ class RoomWish(BaseModel):
     capacity: Annotated[int, Field(ge=0, le=ID_MAX)] | None = None
     rate_per_minute: Annotated[int, Field(ge=0, le=ID_MAX)]
     session_seconds: Annotated[int, Field(ge=60, le=86_400)]
-    arrival_seconds: Annotated[int, Field(ge=60, le=86_400)]
+    arrival_seconds: Annotated[int, Field(ge=ARRIVAL_SECONDS_MIN, le=86_400)]
     idle_seconds: Annotated[int, Field(ge=60, le=86_400)] | None = None
     message: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
     beacon_source: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""

@@ -129,7 +129,7 @@ ROOM_FAULTS = {
     "capacity": N_("How many may choose at once must be a whole number, 0 or more."),
     "rate_per_minute": N_("How many are let in a minute must be a whole number, 0 or more."),
     "session_seconds": N_("A turn lasts from 60 to 86,400 seconds."),
-    "arrival_seconds": N_("People have from 60 to 86,400 seconds to come when it is their turn."),
+    "arrival_seconds": N_("People have from 90 to 86,400 seconds to come when it is their turn."),
     "idle_seconds": N_("The idle limit is from 60 to 86,400 seconds, or empty for none."),
     "message": N_("The message has at most 500 characters."),
     "beacon_source": N_(

@@ -33,6 +33,7 @@ POLL_UNNUMBERED_MS = 2_000
 POLL_SHARE_OF_WAIT = 0.25  # of what somebody has waited for a number: nobody gives them now
 POLL_ADMITTED_MS = 15_000
 POLL_MAX_MS = 60_000
+POLL_SPREAD = 0.2  # of a pause, this way or that
 POLL_STANDING_MS = 30_000  # while nobody is admitted at all
 POLL_PER_PERSON_AHEAD_MS = 10
 POLLS_PER_ESTIMATE = 8  # where it goes slowly, asking more often shows nothing new
@@ -240,7 +241,7 @@ def pause_ms(ahead: int, estimate: tuple[int, int] | None, *, stands: bool) -> f
 
 
 def _jitter(milliseconds: float) -> int:
-    return round(milliseconds * random.uniform(0.8, 1.2))
+    return round(milliseconds * random.uniform(1 - POLL_SPREAD, 1 + POLL_SPREAD))
 
 
 def _object(
