@@ -44,13 +44,60 @@ def test_an_organiser_sets_everything_and_the_journal_tells(
     }
     db.transact(rooms.change, sale, organiser.id, changes)
     rules, settings = db.read(catalogue.get_rules, sale), db.read(rooms.get_settings, sale)
-    assert {name: getattr(rules, name) for name in rooms.OF_SALE} | {
-        name: getattr(settings, name) for name in rooms.OF_ROOM
+    assert {name: getattr(rules, name) for name in catalogue.OF_SALE} | {
+        name: getattr(settings, name) for name in catalogue.OF_ROOM
     } == changes
     [entry] = told(db, "room_changed")
     assert entry["performance_id"] == sale
     assert entry["changes"]["message"] == "문이 곧 열립니다"
     assert set(entry["changes"]) == set(changes)
+    assert entry["by"] == str(organiser.id)
+
+
+def test_the_journal_tells_by_which_settings_a_sale_began(db: Database) -> None:
+    sale = make_sale(db, capacity=5, rate_per_minute=60, room={"message": "Hello"})
+    rules = db.read(catalogue.get_rules, sale)
+    [entry] = told(db, "performance_opened")
+    assert entry["settings"] == {
+        "prequeue_opens_at": None,
+        "sales_open_at": rules.sales_open_at.isoformat(),
+        "capacity": 5,
+        "rate_per_minute": 60,
+        "session_seconds": 600,
+        "arrival_seconds": catalogue.ARRIVAL_SECONDS,
+        "idle_seconds": None,
+        "message": "Hello",
+        "beacon_source": "",
+    }
+
+
+@pytest.mark.parametrize("operator", [False, True])
+def test_the_journal_tells_who_steered(db: Database, clock: AdvancingClock, operator: bool) -> None:
+    [organiser] = make_accounts(db, role="organiser")
+    guest, other = make_accounts(db, 2)
+    early = clock.now() - timedelta(seconds=1)
+    some: dict[str, Any] = {"prequeue_opens_at": early, "room": {"beacon_source": "the weather"}}
+    sale = make_sale(db, organiser=organiser, capacity=5, opens_in=60, **some)
+    mine = sale, None if operator else organiser.id
+    db.transact(lottery.seal, sale, b"s" * 32)
+    join(db, sale, other)
+    db.transact(rooms.change, *mine, {"capacity": 3})
+    db.transact(rooms.invite, *mine, guest.email)
+    db.transact(rooms.disinvite, *mine, guest.email)
+    db.transact(rooms.revoke, *mine, other.email)
+    for paused in (True, False):
+        db.transact(catalogue.set_paused, *mine, paused)
+    clock.advance(61)
+    db.transact(lottery.close, sale)
+    db.transact(lottery.set_beacon, *mine, "rain")
+    steered = {
+        kind: [entry["by"] for entry in told(db, kind)]
+        for kind in (
+            *("room_changed", "guest_invited", "guest_disinvited", "queue_retired"),
+            *("sale_paused", "sale_resumed", "lottery_beacon"),
+        )
+    }
+    assert steered == {kind: [mine[1] and str(mine[1])] for kind in steered}
 
 
 def test_a_room_can_be_switched_off_and_on(db: Database) -> None:

@@ -96,7 +96,7 @@ def room(performance: int, **options: Any) -> None:
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     changes = {
         name: options[name]
-        for name in (*rooms.OF_SALE, *rooms.OF_ROOM)
+        for name in (*catalogue.OF_SALE, *catalogue.OF_ROOM)
         if options[name] is not None
     }
     for name in ("prequeue_opens_at", "sales_open_at"):
@@ -117,8 +117,8 @@ def _describe(db: Database, performance_id: int) -> dict[str, Any]:
         now = pace.get(tx)
         return (
             {"performance_id": performance_id}
-            | {name: getattr(rules, name) for name in rooms.OF_SALE}
-            | {name: getattr(settings, name) for name in rooms.OF_ROOM}
+            | {name: getattr(rules, name) for name in catalogue.OF_SALE}
+            | {name: getattr(settings, name) for name in catalogue.OF_ROOM}
             | {"paused_at": rules.paused_at}
             | {name: getattr(figures, name) for name in outlook.Figures.__slots__[1:]}
             | {"pace_percent": now.percent, "pace_reason": now.reason}

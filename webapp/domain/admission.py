@@ -277,7 +277,7 @@ def retire(tx: Tx, rules: Rules, reason: str) -> int:
     ).scalars()
     entries = [str(entry) for entry in ended]
     if entries:
-        tx.record("queue_retired", performance_id=rules.id, entries=entries, reason=reason)
+        tx.record("queue_retired", performance_id=rules.id, entries=entries, reason=reason, by=None)
     return len(entries)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, exists, insert, literal, or_, select, update
 
 from webapp.db import Tx, make, seconds
+from webapp.domain import journal
 from webapp.domain.errors import NotFound, SaleClosed, SaleNotOpen
 from webapp.domain.model import (
     Event,
@@ -32,6 +33,14 @@ SEATS_PER_STATEMENT = 20_000
 SINGLE_SEAT_RULES = ("off", "lenient", "strict")
 ARRIVAL_SECONDS = 180  # longer than the longest pause between two looks, a phone's sleep included
 ARRIVAL_SECONDS_MIN = 90  # longer than the longest pause that those far behind are told to make
+OF_SALE = (
+    "prequeue_opens_at",
+    "sales_open_at",
+    "capacity",
+    "rate_per_minute",
+    "session_seconds",
+)
+OF_ROOM = ("arrival_seconds", "idle_seconds", "message", "beacon_source")
 ROOM = {"arrival_seconds": ARRIVAL_SECONDS, "message": "", "beacon_source": ""}
 
 _SEAT = table_of(Seat)
@@ -298,8 +307,13 @@ def open_performance(
         performance_id=performance.id,
         seat_count=seat_count,
         blocked=closed,
+        settings=_settings(values | dict(room)),
     )
     return performance.id
+
+
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    return journal.as_facts({name: values.get(name) for name in (*OF_SALE, *OF_ROOM)})
 
 
 def _add_seats(tx: Tx, performance_id: int, seatmap_id: int, seat_count: int) -> None:
@@ -330,7 +344,11 @@ def set_paused(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, paus
     ).one_or_none()
     if changed is None:
         raise NotFound()
-    tx.record("sale_paused" if paused else "sale_resumed", performance_id=performance_id)
+    tx.record(
+        "sale_paused" if paused else "sale_resumed",
+        performance_id=performance_id,
+        by=journal.told_by(organiser_id),
+    )
 
 
 def set_single_seat_rule(tx: Tx, performance_id: int, organiser_id: uuid.UUID, rule: str) -> None:
@@ -347,7 +365,8 @@ def set_single_seat_rule(tx: Tx, performance_id: int, organiser_id: uuid.UUID, r
     ).one_or_none()
     if changed is None:
         raise NotFound()
-    tx.record("single_seat_rule", performance_id=performance_id, rule=rule)
+    by = journal.told_by(organiser_id)
+    tx.record("single_seat_rule", performance_id=performance_id, rule=rule, by=by)
 
 
 def list_own(tx: Tx, organiser_id: uuid.UUID) -> list[int]:

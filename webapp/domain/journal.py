@@ -11,22 +11,22 @@ here: names, addresses, ticket codes. An id is text, an instant is RFC 3339, mon
     kind                facts
     accounts_opened     accounts currency credits
     wallet_topped_up    account_id ledger_id amount_minor
-    performance_opened  performance_id seat_count blocked
-    sale_paused         performance_id
-    sale_resumed        performance_id
-    single_seat_rule    performance_id rule
-    room_changed        performance_id changes
-    guest_invited       performance_id account_id
-    guest_disinvited    performance_id account_id
+    performance_opened  performance_id seat_count blocked settings
+    sale_paused         performance_id by
+    sale_resumed        performance_id by
+    single_seat_rule    performance_id rule by
+    room_changed        performance_id changes by
+    guest_invited       performance_id account_id by
+    guest_disinvited    performance_id account_id by
     lottery_sealed      performance_id seed_hash beacon_source
     lottery_closed      performance_id participants participants_digest
-    lottery_beacon      performance_id beacon
+    lottery_beacon      performance_id beacon by
     lottery_drawn       performance_id seed first_number
     queue_joined        performance_id entry_id account_id access_expires_at
     queue_numbered      performance_id first entries
     queue_admitted      performance_id entries access_expires_at
     guests_admitted     performance_id entries access_expires_at
-    queue_retired       performance_id entries reason
+    queue_retired       performance_id entries reason by
     queue_left          performance_id entry_id account_id
     access_shared       performance_id entry_id account_id
     pace_changed        percent reason
@@ -41,7 +41,10 @@ here: names, addresses, ticket codes. An id is text, an instant is RFC 3339, mon
 
 accounts, entries, holds: ids; the entries of `queue_numbered` in the order of their numbers, from `first`.
 credits: [[account_id, ledger_id, amount_minor], …], the wallets that open with money in them.
-changes: {name: value}, the settings that the organiser set, with what they were set to.
+settings: {name: value}, how sale and room were set when the performance was made. changes: the same of what
+was set anew.
+by: the account that did it; null for an operator's command, and for a stay that the house ended by itself.
+Entries from before these were recorded lack `by` and `settings`; nothing is made anew from them.
 seed, seed_hash, participants_digest: hex digits. participants: how many.
 reason: of `queue_retired`, expired, no_show, idle or revoked; of `pace_changed`, as in `pace`.
 `access_shared`: an access token was used from elsewhere than where it was used first.
@@ -58,6 +61,9 @@ What is noted along the way (`swept_at`, `seen_at`, where an access was used fir
 anybody and is not recorded.
 """
 
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -83,6 +89,19 @@ def write(tx: Tx) -> None:
         parameters[f"kind_{place}"] = entry.kind
         parameters[f"facts_{place}"] = entry.facts
     tx.fetch(_insert(len(tx.journal)), **parameters)
+
+
+def as_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they stand here."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in settings.items()
+    }
+
+
+def told_by(organiser_id: uuid.UUID | None) -> str | None:
+    """Return how `by` names who steers a sale; None is an operator."""
+    return None if organiser_id is None else str(organiser_id)
 
 
 @cache

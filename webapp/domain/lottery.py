@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import func, insert, select, update
 
 from webapp.db import Tx
-from webapp.domain import admission, catalogue, rooms
+from webapp.domain import admission, catalogue, journal, rooms
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import JournalEntry, Lottery, QueueEntry, RoomProgress, table_of
@@ -243,7 +243,8 @@ def set_beacon(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, beac
     if entered is None:
         detail = "is entered once, after the closing, where a source was named"
         raise Invalid(errors=[{"pointer": "/beacon", "detail": detail}])
-    tx.record("lottery_beacon", performance_id=performance_id, beacon=beacon)
+    by = journal.told_by(organiser_id)
+    tx.record("lottery_beacon", performance_id=performance_id, beacon=beacon, by=by)
 
 
 def find_publication(tx: Tx, performance_id: int) -> Publication | None:

@@ -3,7 +3,7 @@
 Promises:
 
 1. Only the performance's organiser changes it (an operator may, from the command line), and every change
-   is in the journal with what was set.
+   is in the journal with what was set, and by whom.
 2. What the lottery promised in public when it was sealed is not changed afterwards.
 3. A sale that has opened stays open: when it did, decided who drew lots. It can be paused.
 4. Raising and lowering limits counts from the usher's next round; nobody inside loses a turn by it.
@@ -13,14 +13,13 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
 from webapp.db import Tx, make
-from webapp.domain import catalogue, holds, waiting_room
-from webapp.domain.catalogue import Rules
+from webapp.domain import catalogue, holds, journal, waiting_room
+from webapp.domain.catalogue import OF_ROOM, OF_SALE, Rules
 from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import Account, Event, Guest, Lottery, Performance, Room, table_of
 
@@ -28,14 +27,6 @@ MESSAGE_MAX, BEACON_MAX, EMAIL_MAX = 500, 200, 254
 _NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # a database refuses it
 
 _PERFORMANCE, _ROOM = table_of(Performance), table_of(Room)
-OF_SALE = (
-    "prequeue_opens_at",
-    "sales_open_at",
-    "capacity",
-    "rate_per_minute",
-    "session_seconds",
-)
-OF_ROOM = ("arrival_seconds", "idle_seconds", "message", "beacon_source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +76,12 @@ def change(
         mine = {name: changes[name] for name in names if name in changes}
         if mine:
             tx.execute(update(table).where(key == performance_id).values(mine))
-    told = {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in changes.items()
-    }
-    tx.record("room_changed", performance_id=performance_id, changes=told)
+    tx.record(
+        "room_changed",
+        performance_id=performance_id,
+        changes=journal.as_facts(changes),
+        by=journal.told_by(organiser_id),
+    )
 
 
 def _keep_opening(tx: Tx, rules: Rules, changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -156,7 +148,12 @@ def invite(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email: s
     if not _is_invited(tx, performance_id, account_id):
         guest = {"performance_id": performance_id, "account_id": account_id, "added_at": tx.now}
         tx.execute(insert(table_of(Guest)), guest)
-        tx.record("guest_invited", performance_id=performance_id, account_id=str(account_id))
+        tx.record(
+            "guest_invited",
+            performance_id=performance_id,
+            account_id=str(account_id),
+            by=journal.told_by(organiser_id),
+        )
 
 
 def disinvite(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email: str) -> None:
@@ -168,7 +165,12 @@ def disinvite(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email
     tx.execute(
         delete(Guest).where(Guest.performance_id == performance_id, Guest.account_id == account_id)
     )
-    tx.record("guest_disinvited", performance_id=performance_id, account_id=str(account_id))
+    tx.record(
+        "guest_disinvited",
+        performance_id=performance_id,
+        account_id=str(account_id),
+        by=journal.told_by(organiser_id),
+    )
 
 
 def _is_invited(tx: Tx, performance_id: int, account_id: uuid.UUID) -> bool:
@@ -190,6 +192,7 @@ def revoke(tx: Tx, performance_id: int, organiser_id: uuid.UUID | None, email: s
         performance_id=performance_id,
         entries=[str(stay.entry_id)],
         reason="revoked",
+        by=journal.told_by(organiser_id),
     )
 
 

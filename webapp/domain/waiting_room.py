@@ -131,6 +131,7 @@ def rejoin(tx: Tx, arrival: Arrival) -> tuple[Stay, bool]:
             performance_id=listed.performance_id,
             entries=[str(listed.entry_id)],
             reason="expired",
+            by=None,
         )
     return join(tx, arrival)
 
