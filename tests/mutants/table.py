@@ -431,7 +431,12 @@ MUTANTS = [
             ")",
             "test_a_room_says_who_is_before_whom",
         ),
-    ),
+        (
+            "an estimate knows that the house has slowed down",
+            "        slowest *= self.pace_percent / 100\n",
+            "",
+            "tests/domain/test_outlook.py::test_the_estimate",
+        ),
     *_of(
         "webapp/web/health.py",
         "tests/web/test_health.py",

@@ -26,6 +26,7 @@ from webapp.statements import Prepared
 _ENTRY = table_of(QueueEntry)
 
 STEADY_SECONDS = 300
+JUST_NOW_SECONDS = 15
 MARGIN = 1.25  # people leave, do not come, and buy slower or faster than those before them
 KNOWN_FROM = 5  # of fewer admissions the pace cannot be told
 STALLED_SECONDS = 60.0
@@ -49,6 +50,7 @@ class Room:
     admitted_last_minute: int
     admitted_steadily: int = 0  # within the `steady_seconds` before now
     steady_seconds: float = 0.0
+    admitted_just_now: int = 0  # within the last JUST_NOW_SECONDS
     pace_percent: int = 100
     pace_reason: str | None = None
     message: str = ""
@@ -76,26 +78,35 @@ class Room:
         """Return between how many and how many seconds it takes to be admitted; None: not known yet.
 
         The last minute and the last five say two paces, each no more certain than a count is: a room
-        that filled at once and now goes by those who leave lies between them.
+        that filled at once and now goes by those who leave lies between them. What was admitted before the
+        house slowed down will not be again, so the late end counts by today's share of it; and if it went
+        slower than both just now, by that. Where nobody came in just now that says nothing: by the rate they
+        may come in crowds, once a minute.
         """
         lately = (self.admitted_last_minute, float(admission.RATE_WINDOW_SECONDS))
         steadily = (self.admitted_steadily, self.steady_seconds)
-        if self.steady_seconds < admission.RATE_WINDOW_SECONDS or lately[0] < KNOWN_FROM:
+        known = self.steady_seconds >= admission.RATE_WINDOW_SECONDS and lately[0] >= KNOWN_FROM
+        if not known or self.pace_percent == 0:
             return None
-        paces = [
-            (count + sign * math.sqrt(count)) / span
-            for count, span in (lately, steadily)
-            for sign in (-1, 1)
-        ]
-        soonest, latest = (ahead + 1) / max(paces), (ahead + 1) / min(paces)
+        fastest = max((count + math.sqrt(count)) / span for count, span in (lately, steadily))
+        slowest = min((count - math.sqrt(count)) / span for count, span in (lately, steadily))
+        slowest *= self.pace_percent / 100
+        if (count := self.admitted_just_now) >= KNOWN_FROM:
+            slowest = min(slowest, (count - math.sqrt(count)) / JUST_NOW_SECONDS)
+        soonest, latest = (ahead + 1) / fastest, (ahead + 1) / slowest
         return math.floor(soonest / MARGIN), math.ceil(latest * MARGIN)
 
 
 def look(tx: Tx, performance_id: int) -> Room:
     """Read a room's state for everybody who polls it."""
     front, gone, guests = _line(tx, performance_id)
+    just_now = QueueEntry.admitted_at > tx.now - seconds(JUST_NOW_SECONDS)
     steadily = tx.execute(
-        select(func.count().label("people"), func.min(QueueEntry.admitted_at).label("since")).where(
+        select(
+            func.count().label("people"),
+            func.count(case((just_now, 1))).label("just_now"),
+            func.min(QueueEntry.admitted_at).label("since"),
+        ).where(
             QueueEntry.performance_id == performance_id,
             QueueEntry.admitted_at > tx.now - seconds(STEADY_SECONDS),
             QueueEntry.invited_at.is_(None),
@@ -110,6 +121,7 @@ def look(tx: Tx, performance_id: int) -> Room:
         admission.count_admitted_lately(tx, performance_id),
         admitted_steadily=steadily.people,
         steady_seconds=(tx.now - steadily.since).total_seconds() if steadily.since else 0.0,
+        admitted_just_now=steadily.just_now,
         pace_percent=house_pace.percent,
         pace_reason=house_pace.reason,
         message=settings.message,
