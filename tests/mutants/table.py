@@ -437,6 +437,27 @@ MUTANTS = [
             "",
             "tests/domain/test_outlook.py::test_the_estimate",
         ),
+    ),
+    *_of(
+        "webapp/domain/lottery.py",
+        "tests/domain/test_lottery.py",
+        (
+            "nothing is sealed once the sale has opened",
+            "        return 0\n    source",
+            "        pass\n    source",
+            "test_after_the_opening_nothing_is_sealed_and_numbers_follow_the_order_of_arrival",
+        ),
+    ),
+    *_of(
+        "webapp/web/actions.py",
+        "tests/web/test_guests_and_beacons.py",
+        (
+            "nobody takes part in an unsealed lottery",
+            "    _see_sealed(house, rules)\n",
+            "",
+            "test_who_comes_before_the_usher_seals_the_lottery",
+        ),
+    ),
     *_of(
         "webapp/web/health.py",
         "tests/web/test_health.py",
