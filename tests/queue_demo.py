@@ -1,6 +1,7 @@
 """A rush into a real running server, seen from outside: `make queue-demo`.
 
-    python -m tests.queue_demo [--arrivals 20000] [--capacity 1000] [--rate 6000] [--out FILE]
+    python -m tests.queue_demo [--arrivals 20000] [--early-seconds 30] [--rush-seconds 120]
+                               [--capacity 1000] [--rate 6000] [--out FILE]
 
 People come before and after the opening of a sale, wait as they are told, and when it is their turn pay,
 leave, do nothing or never come. One line a second says how it goes; at the end stands a summary, which is
@@ -36,9 +37,10 @@ from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
 from webapp import create_app
 from webapp.commands import migrate_to
+from webapp.domain import catalogue
 
 THREADS = 8
-EARLY_SHARE, EARLY_SECONDS, RUSH_SECONDS = 0.3, 30.0, 120.0
+EARLY_SHARE = 0.3
 NEVER_COMES, LEAVES, DOES_NOTHING = 0.1, 0.15, 0.05
 THINKS_SECONDS = 2.0
 GIVE_UP_SECONDS = 600.0
@@ -228,9 +230,9 @@ def stage(chosen: argparse.Namespace) -> Iterator[Rush]:
                 capacity=chosen.capacity,
                 rate_per_minute=chosen.rate,
                 session_seconds=60,
-                opens_in=EARLY_SECONDS,
+                opens_in=chosen.early_seconds,
                 prequeue_opens_at=db.clock.now() - timedelta(seconds=1),
-                room={"arrival_seconds": 60},
+                room={"arrival_seconds": catalogue.ARRIVAL_SECONDS_MIN},
             )
             yield Rush(port, sale, people=[Person(who, _plan()) for who in people])
         dispose(app)
@@ -353,6 +355,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--arrivals", type=int, default=20_000)
+    parser.add_argument("--early-seconds", type=float, default=30.0, help="until the sale opens")
+    parser.add_argument("--rush-seconds", type=float, default=120.0, help="from then on")
     parser.add_argument("--capacity", type=int, default=1_000)
     parser.add_argument("--rate", type=int, default=6_000, help="per minute")
     parser.add_argument("--out", type=Path, default=Path("var/queue-demo.html"))
@@ -361,9 +365,9 @@ def main() -> None:
         for index in range(len(rush.people)):
             early = random.random() < EARLY_SHARE
             come = (
-                random.uniform(0, EARLY_SECONDS)
+                random.uniform(0, chosen.early_seconds)
                 if early
-                else (EARLY_SECONDS + random.betavariate(1, 3) * RUSH_SECONDS)
+                else chosen.early_seconds + random.betavariate(1, 3) * chosen.rush_seconds
             )
             rush.later(come, index, "join")
         threads = [threading.Thread(target=Walker(rush).run, daemon=True) for _ in range(THREADS)]
