@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,18 @@ def test_a_sale_that_has_opened_is_not_put_off(
     page = Surfer(app, organiser).send(here(sale), "/room", 422, sales_open_at=later)
     assert phrases.ROOM_FAULTS["sales_open_at"] in page.words
     assert db.read(catalogue.get_rules, sale).sales_open_at < clock.now()
+
+
+def test_a_sale_that_has_not_opened_is_moved(
+    app: Flask, db: Database, organiser: Customer, clock: AdvancingClock
+) -> None:
+    sale = make_sale(db, organiser=organiser, capacity=5, opens_in=3_600)
+    later = clock.now() + timedelta(hours=2)
+    surfer = Surfer(app, organiser)
+    saved = surfer.send(here(sale), "/room", sales_open_at=phrases.local_input(later))
+    assert "Changed." in surfer.follow(saved).words
+    opens_at = db.read(catalogue.get_rules, sale).sales_open_at
+    assert opens_at == later.replace(microsecond=0)
 
 
 def test_a_room_is_switched_off(app: Flask, db: Database, organiser: Customer) -> None:
@@ -275,6 +287,62 @@ def test_the_command_sets_and_shows_the_same(app: Flask, db: Database) -> None:
         refused = app.test_cli_runner().invoke(args=words)
         assert refused.exit_code == 1
         assert refused.stderr.startswith("Error: not_found")
+
+
+def test_the_command_sets_times_and_lasting_of_a_sale_that_is_to_come(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    sale = make_sale(db, capacity=5, opens_in=60)
+    seoul = timezone(timedelta(hours=9))
+    opens_at = (clock.now() + timedelta(hours=20)).astimezone(seoul).replace(microsecond=0)
+    early = opens_at.replace(second=0) - timedelta(hours=1)
+    told = answer(
+        app,
+        *("room", str(sale), "--session-seconds", "300", "--arrival-seconds", "120"),
+        *("--prequeue-opens-at", early.strftime("%Y-%m-%dT%H:%M%z")),
+        *("--sales-open-at", opens_at.isoformat(), "--beacon-source", "the weather"),
+    )
+    rules = db.read(catalogue.get_rules, sale)
+    assert (rules.prequeue_opens_at, rules.sales_open_at) == (early, opens_at)
+    assert datetime.fromisoformat(told["sales_open_at"]) == opens_at
+    settings = db.read(rooms.get_settings, sale)
+    assert (rules.session_seconds, settings.arrival_seconds) == (300, 120)
+    assert settings.beacon_source == "the weather"
+    assert answer(app, "room", str(sale), "--no-prequeue")["prequeue_opens_at"] is None
+
+
+@pytest.mark.parametrize("option", ["--prequeue-opens-at", "--sales-open-at"])
+def test_the_command_takes_no_time_without_its_zone(
+    app: Flask, db: Database, clock: AdvancingClock, option: str
+) -> None:
+    sale = make_sale(db, capacity=5, opens_in=60)
+    before = db.read(catalogue.get_rules, sale)
+    soon = (clock.now() + timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%S")
+    words = ["room", str(sale), option, soon]
+    assert app.test_cli_runner().invoke(args=words).exit_code == 2
+    assert db.read(catalogue.get_rules, sale) == before
+
+
+def test_the_command_takes_a_guest_off_ends_a_stay_and_enters_the_beacon(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    early = clock.now() - timedelta(seconds=1)
+    some = {"beacon_source": "the weather"}
+    sale = make_sale(db, capacity=0, opens_in=60, prequeue_opens_at=early, room=some)
+    ush(db)
+    [person] = make_accounts(db)
+    db.transact(waiting_room.join, Arrival(new_id(), sale, person.id))
+    db.transact(rooms.invite, sale, None, person.email)
+    assert answer(app, "room", str(sale), "--disinvite", person.email)["guests"] == []
+    told = answer(app, "room", str(sale), "--revoke", person.email)
+    assert told["waiting"] == 0
+    assert db.read(waiting_room.find_stay, sale, person.id) is None
+    clock.advance(61)
+    ush(db)
+    answer(app, "room", str(sale), "--beacon", " rain ")
+    published = db.read(lottery.find_publication, sale)
+    assert published is not None
+    assert published.beacon == "rain"
 
 
 @pytest.mark.parametrize(
