@@ -968,6 +968,16 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/queue.py",
+        "tests/web/test_fastlane.py",
+        (
+            "who joins again is shown no more people ahead",
+            "shown = None if new else shown_before(house, asked.token, stay)",
+            "shown = None",
+            "test_who_joins_again_is_shown_no_more_people_ahead_than_the_token_says",
+        ),
+    ),
+    *_of(
         "webapp/web/lookups.py",
         "tests/web/test_lookups.py",
         (

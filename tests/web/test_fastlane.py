@@ -17,6 +17,8 @@ from tests.web.visitors import (
     Visitor,
     change_performance,
     expired_session,
+    expired_token,
+    keep_to,
     let_time_pass,
     ush,
     visitor,
@@ -273,6 +275,44 @@ def test_a_new_stay_is_201_in_both(api: Api, app: Flask, passed: list[str]) -> N
     fast, slow = both(api, app, passed, ask)
     assert told(fast) == told(slow)
     assert fast.status_code == 201
+
+
+TOKENS: dict[str, Callable[[Api, Visitor, Visitor], str | None]] = {
+    "one's own": lambda api, one, _: one.waiting,
+    "one's own, expired": lambda api, one, _: expired_token(
+        api.house.tokens, "waiting", one.waiting
+    ),
+    "another's": lambda api, _, other: other.waiting,
+    "a spoilt one": lambda api, one, _: one.waiting[:-4] + "AAAA",
+    "none": lambda *_: None,
+}
+
+
+@pytest.mark.failure("F17")
+@pytest.mark.parametrize(
+    ("token", "ahead"),
+    [
+        ("one's own", 2),
+        ("one's own, expired", 2),
+        ("another's", 3),
+        ("a spoilt one", 3),
+        ("none", 3),
+    ],
+)
+def test_who_joins_again_is_shown_no_more_people_ahead_than_the_token_says(
+    api: Api, app: Flask, passed: list[str], token: str, ahead: int
+) -> None:
+    """Though this process has not looked since somebody left. A token that says nothing is no fault."""
+    first, second, _, last = line(api, 4)
+    rooms = api.house.rooms
+    old = rooms.get(last.performance_id)
+    api.ok("leave_queue", first.who, path=first.path)
+    rooms.forget()
+    assert [poll(api, one).json["ahead"] for one in (second, last)] == [0, 2]
+    keep_to(api.house, old)
+    sent = TOKENS[token](api, last, second)
+    for answer in both(api, app, passed, lambda: try_to_join(api, last, waiting=sent)):
+        assert (answer.status_code, answer.json["number"], answer.json["ahead"]) == (200, 4, ahead)
 
 
 def test_what_goes_wrong_is_told_as_flask_would(

@@ -25,7 +25,9 @@ from tests.conftest import config_for, dispose, let_snapshots_last
 from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from tests.servers import Web
+from tests.web.contract import Api
 from tests.web.test_reception import all_are_seen, is_silent, line_to, read, thread_taken
+from tests.web.visitors import ush
 from webapp import create_app, nowait
 from webapp.db import Database
 from webapp.domain import waiting_room
@@ -143,7 +145,7 @@ def test_everybody_hears_their_own_outcome(web: Web, db: Database, postgres_url:
     assert len(stays(postgres_url)) == 5
 
 
-def begin(app: Flask, sale: int, session: str) -> tuple[Join, list[str]]:
+def begin(app: Flask, sale: int, session: str, **more: str) -> tuple[Join, list[str]]:
     """Judge a join where nobody may wait; return it, and a list that its status will be in."""
     statuses: list[str] = []
     house: House = app.extensions["jari"]
@@ -152,7 +154,7 @@ def begin(app: Flask, sale: int, session: str) -> tuple[Join, list[str]]:
     asked = EnvironBuilder(
         f"/api/v1/performances/{sale}/queue",
         method="POST",
-        headers={"Authorization": f"Bearer {session}", "X-Forwarded-For": "8.8.8.8"},
+        headers={"Authorization": f"Bearer {session}", "X-Forwarded-For": "8.8.8.8"} | more,
         environ_base={"REMOTE_ADDR": "10.0.0.1"},
     ).get_environ()
     lane = app.extensions["jari.fastlane"]
@@ -184,6 +186,24 @@ def test_a_group_has_an_outcome_for_each(app: Flask, db: Database, postgres_url:
     assert len(found) == 5
     assert len({found[one.id] for one in (twice, *new)}) == 1
     assert_sound(db)
+
+
+@pytest.mark.failure("F17")
+def test_who_joins_again_among_others_is_shown_no_more_people_ahead(
+    app: Flask, db: Database
+) -> None:
+    sale = make_sale(db, capacity=0)
+    first, again = make_accounts(db, 2)
+    for one in (first, again):
+        db.transact(waiting_room.join, Arrival(uuid.uuid4(), sale, one.id))
+    ush(Api(app))
+    stay = db.read(waiting_room.find_stay, sale, again.id)
+    assert stay is not None
+    token, _ = app.extensions["jari"].tokens.issue_waiting(stay, 0)
+    join, _ = begin(app, sale, again.session, **{"Waiting-Token": token})
+    app.extensions["jari.fastlane"].join_together([join])
+    place = json.loads(b"".join(join.answer()))
+    assert (place["number"], place["ahead"]) == (2, 0)
 
 
 def test_that_a_group_was_tried_again_is_said_once(

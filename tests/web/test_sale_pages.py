@@ -13,6 +13,7 @@ from jobs import usher
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.web.surfer import Page, Surfer
+from tests.web.visitors import keep_to
 from tests.web.watching import Watch
 from webapp.db import Database
 from webapp.domain import bookings, catalogue, holds, leases, outlook, rooms, seatmap, wallet
@@ -207,7 +208,10 @@ def test_people_ahead_never_grow_whatever_a_snapshot_says(app: Flask, db: Databa
     ahead[0].post(f"/performances/{sale}/queue/leave")
     here = f"/performances/{sale}/queue"
     assert "Your number 4 People ahead of you 2" in me.get(here).words
-    house.rooms._slot(sale).value = old  # another process, which has not looked since
+    token = dict(me.get("/wallet").form("/sign-out").fields)["csrf_token"]
+    keep_to(house, old)  # another process, which has not looked since
+    assert "Your number 4 People ahead of you 2" in me.look(here).words
+    assert me.client.post(here, data={"csrf_token": token}).status_code == 303  # joins again
     assert "Your number 4 People ahead of you 2" in me.look(here).words
 
 

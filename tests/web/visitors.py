@@ -13,6 +13,8 @@ from tests.web.contract import Api
 from webapp.db import Database, Tx, seconds
 from webapp.domain import accounts, leases, waiting_room
 from webapp.domain.model import Performance
+from webapp.domain.outlook import Room
+from webapp.web.house import House
 from webapp.web.pacing import Pacing
 from webapp.web.tokens import Tokens
 
@@ -109,9 +111,9 @@ def expired_session(db: Database, who: Customer) -> Customer:
 
 def expired_token(tokens: Tokens, kind: str, text: str) -> str:
     """The same token, correctly signed, past its end."""
-    claims = replace(tokens.read(kind, text), ahead=None, session=None)
+    claims = replace(tokens.read(kind, text), session=None)
     ended = replace(claims, expires_at=claims.issued_at - 1)
-    return tokens._issue(kind, ended, {"num": claims.number})
+    return tokens._issue(kind, ended, {"num": claims.number, "ahd": claims.ahead})
 
 
 def ush(api: Api) -> int:
@@ -158,6 +160,12 @@ def change_performance(
 
     api.db.transact(work)
     api.house.sales.forget()
+
+
+def keep_to(house: House, room: Room) -> None:
+    """Let a process go by this snapshot of a room, like one that has not looked since."""
+    slot = house.rooms._slot(room.performance_id)
+    slot.value, slot.read_at = room, float("inf")
 
 
 def let_time_pass(api: Api) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from webapp.clock import Clock
 from webapp.web.failures import Rejected
 
+HEADER = "Challenge-Answer"
 WINDOW_SECONDS = 600  # an answer is good in its window and the next
 NONCE_MAX = 40
 

@@ -82,6 +82,7 @@ class Operation:
     token_may_be_over: bool = False
     key: Literal["required", "kept", "checked", "refused", ""] = ""
     first: Callable[..., object] | None = None
+    may_send: Sequence[str] = ()  # headers of a request that need not be there
     headers: Sequence[str] = ()  # beyond those that every answer has
 
     @property

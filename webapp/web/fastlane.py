@@ -156,9 +156,7 @@ class FastLane:
         house = self._house
 
         def join(asked: "_Asked", performance_id: int) -> Answer:
-            answer = given.get("HTTP_CHALLENGE_ANSWER", "")
-            address = given.get("REMOTE_ADDR")
-            joining = Joining(performance_id, address, answer, session, asked.is_from)
+            joining = _read_joining(asked, performance_id)
             return _told_joined(*queue.join(house, bearers.digest(session), joining))
 
         return join
@@ -242,9 +240,21 @@ class Join:
         assert answered is not None
         return answered
 
-    def _tell(self, asked: _Asked, _: int) -> Answer:
-        session = bearers.read(asked.given["HTTP_AUTHORIZATION"])
-        return _told_joined(*queue.answer_joined(self._house, self.outcome, session))
+    def _tell(self, asked: _Asked, performance_id: int) -> Answer:
+        joining = _read_joining(asked, performance_id)
+        return _told_joined(*queue.answer_joined(self._house, self.outcome, joining))
+
+
+def _read_joining(asked: _Asked, performance_id: int) -> Joining:
+    given = asked.given
+    return Joining(
+        performance_id,
+        given.get("REMOTE_ADDR"),
+        given.get("HTTP_CHALLENGE_ANSWER", ""),
+        bearers.read(given.get("HTTP_AUTHORIZATION", "")),
+        given.get("HTTP_WAITING_TOKEN"),
+        asked.is_from,
+    )
 
 
 def _told_joined(place: dict[str, Any], new: bool) -> Answer:

@@ -138,6 +138,8 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
         schema = schema.get("anyOf", [schema])[0]  # a parameter is left out, never null
         shown = {key: value for key, value in schema.items() if value is not None}
         yield {"name": name, "in": "query", "required": False, "schema": shown}
+    for name in operation.may_send:
+        yield {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
     if operation.key in ("required", "kept", "checked"):
         yield {
             "name": "Idempotency-Key",

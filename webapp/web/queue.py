@@ -6,7 +6,7 @@ Promises:
    is before it, and another one which numbers were given a moment ago. Before the sale opens, and while a
    beacon is awaited after it, nobody has a number, and nobody is asked for one. After that an entry whose number
    is not known, or whose number waits no more, costs one keyed read.
-2. `ahead` is the lowest ever shown: the token carries it from process to process.
+2. `ahead` is the lowest ever shown: the token carries it from process to process, also to who joins again.
 3. Whoever hears that it is their turn has arrived; asking again now and then shows that they are there.
 """
 
@@ -42,8 +42,13 @@ SEEN_EVERY_SECONDS = 20.0
 SEEN_PER_IDLE_LIMIT = 4
 
 
-def answer_stay(house: House, stay: Stay, session: str | None = None) -> dict[str, Any]:
-    """Say where a stay stands, from its row, to the bearer of the session with this mark."""
+def answer_stay(
+    house: House, stay: Stay, session: str | None = None, shown: int | None = None
+) -> dict[str, Any]:
+    """Say where a stay stands, from its row, to the bearer of the session with this mark.
+
+    `shown` is the `ahead` that was shown last, if that is known.
+    """
     if stay.admitted_at is not None:
         note_seen(house, stay)
         token, expires = house.tokens.issue_waiting(stay, None, session)
@@ -57,9 +62,27 @@ def answer_stay(house: House, stay: Stay, session: str | None = None) -> dict[st
         waited = now - max(stay.joined_at, sale.rules.sales_open_at)
         return _unnumbered(sale, now, token, expires, waited.total_seconds() * POLL_SHARE_OF_WAIT)
     room = house.rooms.get(stay.performance_id)
-    ahead = room.ahead(stay.number)
+    ahead = _ahead(room, stay.number, shown)
     token, expires = house.tokens.issue_waiting(stay, ahead, session)
     return _waiting(sale, now, room, stay.number, ahead, token, expires)
+
+
+def _ahead(room: Room, number: int, shown: int | None) -> int:
+    """Return how many are ahead, never more than was shown before."""
+    ahead = room.ahead(number)
+    return ahead if shown is None else min(ahead, shown)
+
+
+def shown_before(house: House, token: str | None, stay: Stay) -> int | None:
+    """Return the `ahead` that a waiting token of this stay says was shown, also one that has expired.
+
+    None if it does not say, or is another's or none: who joins needs no token, so a bad one is no fault.
+    """
+    try:
+        claims = house.tokens.read("waiting", token, expired_too=True)
+    except Rejected:
+        return None
+    return claims.ahead if claims.entry_id == stay.entry_id else None
 
 
 def note_seen(house: House, stay: Stay) -> None:
@@ -80,13 +103,14 @@ def note_seen(house: House, stay: Stay) -> None:
 class Joining:
     """A request to join: from where, the answer to a challenge, and perhaps a session to be known by.
 
-    `met` hears whose it is.
+    `token` is the waiting token that a client holds who has joined before; `met` hears whose it is.
     """
 
     performance_id: int
     address: str | None
     challenge_answer: str
     session: str | None = None
+    token: str | None = None
     met: Callable[[uuid.UUID], None] = lambda _: None
 
 
@@ -104,18 +128,17 @@ def join(house: House, who: uuid.UUID | bytes, asked: Joining) -> tuple[dict[str
             house.challenge, account_id, asked.performance_id, asked.challenge_answer
         )
 
-    return _joined(house, asked.session, *actions.join(house, who, asked.performance_id, check))
+    return _joined(house, asked, *actions.join(house, who, asked.performance_id, check))
 
 
-def answer_joined(house: House, found: Joined, session: str | None) -> tuple[dict[str, Any], bool]:
-    """Do the rest of `join` for the bearer of a session who joined together with others."""
-    return _joined(house, session, *house.joins.settle(found))
+def answer_joined(house: House, found: Joined, asked: Joining) -> tuple[dict[str, Any], bool]:
+    """Do the rest of `join` for somebody who joined together with others."""
+    return _joined(house, asked, *house.joins.settle(found))
 
 
-def _joined(
-    house: House, session: str | None, stay: Stay, new: bool
-) -> tuple[dict[str, Any], bool]:
-    return answer_stay(house, stay, session and mark(session)), new
+def _joined(house: House, asked: Joining, stay: Stay, new: bool) -> tuple[dict[str, Any], bool]:
+    shown = None if new else shown_before(house, asked.token, stay)
+    return answer_stay(house, stay, asked.session and mark(asked.session), shown), new
 
 
 def poll(house: House, claims: Claims, token: str, session: str | None) -> dict[str, Any]:
@@ -150,7 +173,7 @@ def answer_poll(house: House, claims: Claims, token: str) -> dict[str, Any]:
         stay = _get_stay(house, claims)
         if stay.admitted_at is None:
             _refuse_over(house, claims.performance_id)
-        return answer_stay(house, stay, claims.session)
+        return answer_stay(house, stay, claims.session, claims.ahead)
     if opened or claims.number is not None:
         _refuse_over(house, claims.performance_id)
     return place
@@ -169,9 +192,7 @@ def look(house: House, claims: Claims, token: str, sale: Sale, room: Room) -> di
         return _unnumbered(sale, now, token, expires, POLL_STANDING_MS / 1000)
     if not room.is_waiting(claims.number):
         return None
-    ahead = room.ahead(claims.number)
-    if claims.ahead is not None:
-        ahead = min(ahead, claims.ahead)
+    ahead = _ahead(room, claims.number, claims.ahead)
     if ends_soon or ahead != claims.ahead:
         token, expires = house.tokens.renew_waiting(claims, ahead)
     return _waiting(sale, now, room, claims.number, ahead, token, expires)

@@ -49,7 +49,8 @@ def performance(performance_id: int) -> Response:
 def join(performance_id: int) -> Response:
     """Join the waiting room, or find one's place in it again."""
     answer, session = request.form.get("challenge_answer", ""), guards.session_token()
-    asked = Joining(performance_id, request.remote_addr, answer, session)
+    token = request.cookies.get(WAITING_COOKIE)
+    asked = Joining(performance_id, request.remote_addr, answer, session, token)
     try:
         place, _ = queue.join(house(), person().id, asked)
     except Rejected as refusal:
@@ -151,7 +152,9 @@ def _find_place(performance_id: int) -> dict[str, Any] | None:
             over = ended
     standing = find_standing(house(), performance_id, person().id)
     if standing.stay is not None and (standing.inside or standing.waiting):
-        return queue.answer_stay(house(), standing.stay, queue.mark(guards.session_token() or ""))
+        shown = queue.shown_before(house(), token, standing.stay)
+        session = queue.mark(guards.session_token() or "")
+        return queue.answer_stay(house(), standing.stay, session, shown)
     if over is not None:
         raise over
     return None

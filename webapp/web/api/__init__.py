@@ -11,10 +11,10 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template
 
-from webapp.web import inputs, seat_shapes, shapes
+from webapp.web import challenges, inputs, seat_shapes, shapes
 from webapp.web.api import accounts, catalogue, replies, sale, waiting
 from webapp.web.contract import BASE, STATUSES, Operation, refusals, status_of, title_of
-from webapp.web.guards import customer, door, public
+from webapp.web.guards import HEADERS, customer, door, public
 from webapp.web.openapi import document
 
 P = "/performances/<int:performance_id>"
@@ -123,6 +123,7 @@ OPERATIONS = (
         ),
         first=waiting.refuse_joining,
         key="checked",
+        may_send=(HEADERS["waiting"], challenges.HEADER),
     ),
     Operation(
         "get",

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from webapp.domain import lottery
 from webapp.domain.errors import NotFound
-from webapp.web import actions, guards, queue
+from webapp.web import actions, challenges, guards, queue
 from webapp.web.api.replies import find_keyed, reply, reply_kept
 from webapp.web.guards import person
 from webapp.web.house import house
@@ -18,8 +18,9 @@ def join_queue(performance_id: int) -> Response:
     asked = Joining(
         performance_id,
         request.remote_addr,
-        request.headers.get("Challenge-Answer", ""),
+        request.headers.get(challenges.HEADER, ""),
         guards.session_token(),
+        request.headers.get(guards.HEADERS["waiting"]),
     )
     place, new = queue.join(house(), person().id, asked)
     return reply(place, 201 if new else 200)
