@@ -16,6 +16,7 @@ from tests.web.visitors import (
     visitor,
 )
 from webapp.domain import rooms
+from webapp.web.failures import plain
 
 
 def sign_up_and_in(api: Api, email: str) -> Customer:
@@ -163,14 +164,26 @@ def test_before_the_sale_opens_people_gather_and_nobody_is_let_in(api: Api) -> N
     assert ush(api) == 1
 
 
+def test_it_is_said_from_when_on_one_may_come_for_the_lottery(api: Api) -> None:
+    early = api.db.clock.now() + timedelta(seconds=30)
+    one = visitor(api, make_sale(api.db, opens_in=60, prequeue_opens_at=early, capacity=10))
+    shown = api.ok("get_performance", path=one.path)
+    event = api.ok("get_event", path={"slug": shown["event"]["slug"]})
+    refusal = refused(api.call("join_queue", one.who, path=one.path), 409, "sale_not_open")
+    told = [one["prequeue_opens_at"] for one in (shown, event["performances"][0], refusal)]
+    assert told == [plain(early)] * 3
+
+
 def test_without_a_waiting_room_there_is_no_prequeue(api: Api) -> None:
     early = api.db.clock.now() - timedelta(seconds=60)
     sale = make_sale(api.db, opens_in=60, prequeue_opens_at=early, capacity=10)
     one = visitor(api, sale)
     api.db.transact(rooms.change, sale, None, {"capacity": None})
     let_time_pass(api)
-    assert api.ok("get_performance", path=one.path)["sale_status"] == "scheduled"
-    refused(api.call("join_queue", one.who, path=one.path), 409, "sale_not_open")
+    shown = api.ok("get_performance", path=one.path)
+    assert (shown["sale_status"], shown["prequeue_opens_at"]) == ("scheduled", None)
+    refusal = refused(api.call("join_queue", one.who, path=one.path), 409, "sale_not_open")
+    assert refusal["prequeue_opens_at"] is None
 
 
 def test_a_paused_sale_still_takes_newcomers_and_payments(api: Api) -> None:

@@ -4,6 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -19,6 +20,7 @@ from webapp.db import Database
 from webapp.domain import bookings, catalogue, holds, leases, outlook, rooms, seatmap, wallet
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import AlreadyBooked
+from webapp.web import phrases
 from webapp.web.guards import COOKIE
 from webapp.web.sale_pages import WAITING_COOKIE
 
@@ -130,11 +132,74 @@ def test_without_a_waiting_room_nobody_is_told_to_wait_before_the_sale(
     assert "See your place" in surfer.get(here).words
 
 
-def test_a_sold_out_performance_says_so(app: Flask, db: Database) -> None:
-    sale = make_sale(db, seats=1)
-    inside = enter(db, customer(db), sale)
-    pay(db, inside, place(db, inside, [0]))
-    assert "Every seat is sold." in Surfer(app, customer(db)).get(f"/performances/{sale}").words
+@pytest.mark.parametrize(
+    ("early", "rules", "says"),
+    [
+        (None, {"opens_in": 600}, "Not on sale yet The sale opens on .+ It saves time"),
+        (60, {"opens_in": 600}, "From .+ on you can come and take part in the lottery."),
+        (
+            -60,
+            {"opens_in": 600},
+            "Waiting room open The sale opens on .+ You may wait here already.",
+        ),
+        (None, {}, "On sale You join a waiting room, get a number, and choose your seats"),
+        (None, {"capacity": None}, "On sale You can choose your seats at once."),
+        (None, {"paused": True}, "Paused for a moment .+ You may join; nobody is let in until"),
+        (None, {"seats": 1, "blocked": [0]}, "Sold out Every seat is sold. Seats come back when"),
+        (None, {"closes_in": -1}, "Sale closed The sale closed on"),
+    ],
+)
+def test_the_performance_page_says_how_the_sale_stands(
+    app: Flask,
+    db: Database,
+    clock: AdvancingClock,
+    early: float | None,
+    rules: dict[str, Any],
+    says: str,
+) -> None:
+    times = {} if early is None else {"prequeue_opens_at": clock.now() + timedelta(seconds=early)}
+    paused = {"paused_at": clock.now()} if rules.pop("paused", False) else {}
+    sale = make_sale(db, **{"capacity": 1, **rules, **times, **paused})
+    assert re.search(says, Surfer(app).get(f"/performances/{sale}").words)
+
+
+@pytest.mark.parametrize(
+    ("early", "opens_in", "linked", "hint"),
+    [
+        (60, 600, False, False),  # nothing is sealed yet
+        (-60, 600, True, True),
+        (-600, -60, True, False),  # too late to keep the hash
+        (None, -60, False, False),
+    ],
+)
+def test_the_lottery_is_found_as_soon_as_there_is_something_to_keep(
+    app: Flask,
+    db: Database,
+    clock: AdvancingClock,
+    early: float | None,
+    opens_in: float,
+    linked: bool,
+    hint: bool,
+) -> None:
+    times = {} if early is None else {"prequeue_opens_at": clock.now() + timedelta(seconds=early)}
+    sale = make_sale(db, opens_in=opens_in, capacity=1, **times)
+    page = Surfer(app).get(f"/performances/{sale}")
+    assert (f'href="/performances/{sale}/lottery"' in page.text) is linked
+    assert ("Keep the seed's hash" in page.words) is hint
+
+
+def test_who_comes_too_early_hears_from_when_on_they_may(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    """On the event's page, and when they try to join."""
+    early = clock.now() + timedelta(seconds=60)
+    sale = make_sale(db, opens_in=600, prequeue_opens_at=early, capacity=1, slug="early")
+    surfer = Surfer(app, customer(db))
+    says = f"From {phrases.day_and_time(early)} on you can come and take part in the lottery."
+    for page in (surfer.get("/events/early"), surfer.post(f"/performances/{sale}/queue", 409)):
+        assert says in page.words
+    clock.advance(61)
+    assert "take part in the lottery" not in surfer.get("/events/early").words
 
 
 # -- the waiting room ---------------------------------------------------------------------------

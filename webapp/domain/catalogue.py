@@ -78,17 +78,12 @@ class Rules:
     single_seat_rule: str
 
     def status(self, now: datetime, *, sold_out: bool) -> str:
-        """Return the sale's status: scheduled, prequeue, open, paused, sold_out or closed.
-
-        Where the room is off there is no pre-queue: whoever joins is inside at once, and that must not be
-        before the sale opens.
-        """
+        """Return the sale's status: scheduled, prequeue, open, paused, sold_out or closed."""
         if now >= self.sales_close_at:
             return "closed"
         if now < self.sales_open_at:
-            if self.capacity is None or self.prequeue_opens_at is None:
-                return "scheduled"
-            return "prequeue" if now >= self.prequeue_opens_at else "scheduled"
+            early = self.lottery_opens_at
+            return "prequeue" if early is not None and now >= early else "scheduled"
         if sold_out:
             return "sold_out"
         return "paused" if self.paused_at is not None else "open"
@@ -97,9 +92,20 @@ class Rules:
         """Raise SaleNotOpen or SaleClosed unless the waiting room takes newcomers now."""
         status = self.status(now, sold_out=False)
         if status == "scheduled":
-            raise SaleNotOpen(sales_open_at=self.sales_open_at)
+            raise SaleNotOpen(
+                sales_open_at=self.sales_open_at, prequeue_opens_at=self.lottery_opens_at
+            )
         if status == "closed":
             raise SaleClosed()
+
+    @property
+    def lottery_opens_at(self) -> datetime | None:
+        """From when on people may come to take part in the lottery; None without a pre-queue.
+
+        Where the room is off there is none: whoever joins is inside at once, and that must not be before
+        the sale opens.
+        """
+        return None if self.capacity is None else self.prequeue_opens_at
 
     @property
     def cancellable_until(self) -> datetime:

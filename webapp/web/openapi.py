@@ -61,6 +61,7 @@ _PROBLEM: dict[str, Any] = {
                 "bits": {"type": "integer"},
             },
         },
+        "prequeue_opens_at": {"type": ["string", "null"], "format": "date-time"},
         "free": {"type": "integer"},
         "hold_id": {"type": ["string", "null"], "format": "uuid"},
         "short_minor": {"type": "integer"},

@@ -130,10 +130,11 @@ class Venue(TypedDict):
 
 
 class Showing(TypedDict):
-    """A performance within its event."""
+    """A performance within its event. `prequeue_opens_at` is null where no lottery comes before the sale."""
 
     id: int
     starts_at: datetime
+    prequeue_opens_at: datetime | None
     sales_open_at: datetime
     sales_close_at: datetime
     sale_status: SaleStatus
@@ -189,6 +190,7 @@ def showing(sale: Sale, status: str) -> Showing:
     return {
         "id": rules.id,
         "starts_at": rules.starts_at,
+        "prequeue_opens_at": rules.lottery_opens_at,
         "sales_open_at": rules.sales_open_at,
         "sales_close_at": rules.sales_close_at,
         "sale_status": cast(SaleStatus, status),
