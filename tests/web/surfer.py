@@ -98,7 +98,7 @@ class Page:
 
 
 class Surfer:
-    """Somebody with a browser, who does nothing within a second: no snapshot is that old."""
+    """Somebody with a browser, who takes their time: no snapshot is that old, and no look too soon."""
 
     def __init__(self, app: Flask, customer: Customer | None = None) -> None:
         self.client: FlaskClient = app.test_client()
@@ -108,11 +108,11 @@ class Surfer:
 
     def get(self, path: str, status: int = 200) -> Page:
         """Open an address; be told where to go (303) without going there."""
-        self._wait_a_second()
+        self._wait_a_while()
         return self.look(path, status)
 
     def look(self, path: str, status: int = 200) -> Page:
-        """Open an address at once, so that snapshots may answer."""
+        """Open an address at once, so that snapshots may answer, and it may be too soon."""
         return _expect(status, path, self.client.get(path))
 
     def follow(self, page: Page, status: int = 200) -> Page:
@@ -142,12 +142,13 @@ class Surfer:
         return self._post(path, {"csrf_token": token, **values}, status)
 
     def _post(self, path: str, data: dict[str, Any], status: int) -> Page:
-        self._wait_a_second()
+        self._wait_a_while()
         return _expect(status, path, self.client.post(path, data=data))
 
-    def _wait_a_second(self) -> None:
+    def _wait_a_while(self) -> None:
         for snapshots in (self._house.sales, self._house.availability, self._house.rooms):
             snapshots.forget()
+        self._house.pacing._not_before.clear()
 
 
 def _expect(status: int, path: str, response: TestResponse) -> Page:

@@ -22,6 +22,7 @@ from webapp.domain.catalogue import Price
 from webapp.domain.errors import AlreadyBooked
 from webapp.web import phrases
 from webapp.web.guards import COOKIE
+from webapp.web.pacing import EARLY_LOOKS
 from webapp.web.sale_pages import WAITING_COOKIE
 
 
@@ -326,6 +327,31 @@ def test_the_script_costs_no_query_while_one_waits(app: Flask, db: Database) -> 
     assert (hasty.status_code, "Retry-After" in hasty.headers) == (429, True)
     surfer.client.delete_cookie(COOKIE)
     assert surfer.client.get(f"{here}/place").status_code == 401
+
+
+@pytest.mark.failure("F25")
+def test_who_reloads_the_waiting_page_again_and_again_costs_no_query(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    """A few times are let through; then a page says that the place is kept, and comes back by itself."""
+    early = clock.now() - timedelta(seconds=60)
+    sale = make_sale(db, capacity=1, opens_in=600, prequeue_opens_at=early)
+    surfer = Surfer(app, customer(db))
+    here = f"/performances/{sale}/queue"
+    surfer.send(f"/performances/{sale}", "/queue")
+    surfer.get(here)
+    for _ in range(EARLY_LOOKS):
+        surfer.look(here)
+    with Watch(db) as watch:
+        refused = surfer.look(here, 429)
+    assert watch.idle, watch.statements
+    assert refused.heading == "You asked again too soon; your place is safe."
+    assert "Looking more often brings nobody forward" in refused.words
+    assert "Then this page tries again by itself." in refused.words
+    assert "Sign in" not in refused.words  # they are; nobody has looked
+    headers = refused.response.headers
+    assert headers["Refresh"] == headers["Retry-After"]
+    surfer.get(here)  # after a while
 
 
 def test_a_turn_that_is_over_says_why(app: Flask, db: Database, clock: AdvancingClock) -> None:

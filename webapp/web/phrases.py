@@ -81,6 +81,9 @@ NEXT_STEPS = {
     "wrong_performance": N_("Check the date on the ticket."),
     "invalid": N_("Check what you entered and send it again."),
     "not_found": N_("The address may be mistyped, or it is not yours to see."),
+    "poll_too_soon": N_(
+        "Looking more often brings nobody forward; looking less often loses nothing."
+    ),
     "busy": N_("Nothing was charged or changed. Go back and try once more in a few seconds."),
     "outcome_unknown": N_("Look among your bookings and in your wallet first; then send it again."),
     "internal_error": N_("If you were paying, look among your bookings before you try again."),

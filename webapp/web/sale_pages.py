@@ -8,9 +8,12 @@ Promises:
 3. `ahead` never grows, whichever process answers: the token remembers the lowest.
 4. The page's script asks for the place alone, which costs what the API's poll does: no query while one waits.
    It hears 204 when it is one's turn, and only then; whatever else is no place, the page itself explains.
+5. Whoever loads the waiting page again and again costs no query either, and comes back by themselves (429).
 """
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from flask import Blueprint, Response, flash, g, request, url_for
@@ -24,6 +27,7 @@ from webapp.web.house import house
 from webapp.web.languages import gettext
 from webapp.web.queue import Joining
 from webapp.web.standing import find_standing
+from webapp.web.tokens import Claims
 
 blueprint = Blueprint("sale", __name__)
 
@@ -64,7 +68,21 @@ def join(performance_id: int) -> Response:
     return _remember(response, performance_id, place)
 
 
+def _paced(view: Callable[[int], Response]) -> Callable[[int], Response]:
+    """Turn away who reloads too often, by the token of their cookie, before their session is looked up."""
+
+    @wraps(view)
+    def paced(performance_id: int) -> Response:
+        claims = _find_claims(performance_id)
+        if claims is not None:
+            house().pacing.refuse_reloading(claims.entry_id)
+        return view(performance_id)
+
+    return paced
+
+
 @blueprint.get("/performances/<int:performance_id>/queue")
+@_paced
 @customer
 def waiting(performance_id: int) -> Response:
     """Show where the customer stands; go on to the seats as soon as they are let in."""
@@ -81,6 +99,7 @@ def waiting(performance_id: int) -> Response:
         response = see_other(url_for("seats.choose", performance_id=performance_id))
         return _remember(response, performance_id, place)
     entry_id = house().tokens.read("waiting", place["waiting_token"]).entry_id
+    house().pacing.told(entry_id, place["poll_after_ms"])
     return _show(performance_id, place, "sale/waiting.html", entry_id=entry_id)
 
 
@@ -133,6 +152,15 @@ def leave(performance_id: int) -> Response:
     return response
 
 
+def _find_claims(performance_id: int) -> Claims | None:
+    """Return what the cookie's token says; None without one that is good here."""
+    try:
+        claims = house().tokens.read("waiting", request.cookies.get(WAITING_COOKIE))
+    except Rejected:
+        return None
+    return claims if claims.performance_id == performance_id else None
+
+
 def _find_place(performance_id: int) -> dict[str, Any] | None:
     """Return the queue object of the customer's stay; None without one.
 
@@ -141,11 +169,8 @@ def _find_place(performance_id: int) -> dict[str, Any] | None:
     """
     over: TurnOver | None = None
     token = request.cookies.get(WAITING_COOKIE, "")
-    try:
-        claims = house().tokens.read("waiting", token)
-    except Rejected:
-        claims = None
-    if claims and (claims.performance_id, claims.account_id) == (performance_id, person().id):
+    claims = _find_claims(performance_id)
+    if claims is not None and claims.account_id == person().id:
         try:
             return queue.answer_poll(house(), claims, token)
         except TurnOver as ended:
