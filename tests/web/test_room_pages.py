@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from sqlalchemy import update
 from jobs import usher
 from tests.builders import Customer, enter, make_accounts, make_sale
 from tests.conftest import AdvancingClock
+from tests.web.contract import Api
 from tests.web.surfer import Surfer
+from tests.web.visitors import keep_to
 from webapp.db import Database, new_id
-from webapp.domain import catalogue, leases, lottery, pace, rooms, waiting_room
+from webapp.domain import catalogue, leases, lottery, outlook, pace, rooms, waiting_room
 from webapp.domain.model import Lottery
 from webapp.domain.waiting_room import Arrival
 from webapp.web import phrases, queue
@@ -425,6 +429,98 @@ def test_those_who_wait_read_what_concerns_them(
     assert "Nobody is let in for a moment" in surfer.get(f"/performances/{sale}/queue").words
     assert 'role="status"' in page.text
     assert "aria-live" not in page.text
+
+
+MOVING = {"admitted_last_minute": 30, "admitted_steadily": 150, "steady_seconds": 300.0}
+LIKELY = "Your wait: about a minute at most, going by the last minutes."
+SLOWLY = "People are let in more slowly just now, so that everybody who is inside can book."
+
+
+@pytest.mark.parametrize(
+    ("room", "paused", "notice", "says"),
+    [
+        ({}, False, None, "How long it takes is not known yet. As of"),
+        ({"front": 3}, False, None, "You are next. As of"),
+        (MOVING, False, None, f"{LIKELY} As of"),
+        ({**MOVING, "pace_percent": 80}, False, "slowed", f"{LIKELY} {SLOWLY} As of"),
+        ({**MOVING, "pace_percent": 0}, False, "stopped", "Nobody is let in for a moment, so that"),
+        (MOVING, True, "paused", "The sale is paused; your place is kept. As of"),
+        ({"pace_percent": 80}, True, "paused", "The sale is paused; your place is kept. As of"),
+        ({"message": "문이 곧 열립니다"}, False, None, "not known yet. 문이 곧 열립니다 As of"),
+    ],
+)
+def test_who_waits_is_told_how_it_goes(
+    app: Flask,
+    db: Database,
+    room: dict[str, Any],
+    paused: bool,
+    notice: str | None,
+    says: str,
+) -> None:
+    """On the page and in the API alike."""
+    sale = make_sale(db, capacity=0)
+    people = make_accounts(db, 3)
+    surfer, api = Surfer(app, people[-1]), Api(app)
+    for person in people:
+        api.ok("join_queue", person, path={"performance_id": sale})
+    ush(db)
+    db.transact(catalogue.set_paused, sale, None, paused)
+    api.house.sales.forget()
+    keep_to(api.house, replace(db.read(outlook.look, sale), **room))
+    place = api.ok("join_queue", people[-1], path={"performance_id": sale})
+    assert (place["number"], place["notice"]) == (3, notice)
+    assert place["message"] == room.get("message")
+    page = surfer.look(f"/performances/{sale}/queue")
+    assert says in page.words
+    assert re.search(
+        r"As of \d+:\d+:\d+ KST \(UTC\+9\) ?\. This page looks again by itself in", page.words
+    )
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_who_has_no_number_for_want_of_the_beacon_is_told_so(
+    app: Flask, db: Database, paused: bool
+) -> None:
+    sale = make_sale(db, capacity=0)
+    [person] = make_accounts(db)
+    api = Api(app)
+    one = api.ok("join_queue", person, path={"performance_id": sale})
+    db.transact(catalogue.set_paused, sale, None, paused)
+    api.house.sales.forget()
+    keep_to(api.house, replace(db.read(outlook.look, sale), awaits_beacon=True))
+    place = api.ok("poll_queue", waiting=one["waiting_token"], path={"performance_id": sale})
+    assert (place["number"], place["notice"]) == (None, "beacon")
+    page = Surfer(app, person).look(f"/performances/{sale}/queue")
+    assert "… The lottery is drawn as soon as its public beacon is known." in page.words
+
+
+def test_before_the_opening_nothing_is_slow(
+    app: Flask, db: Database, clock: AdvancingClock
+) -> None:
+    """Nobody is let in then anyway; the organiser's message is read all the same."""
+    early = clock.now() - timedelta(seconds=1)
+    sale = make_sale(
+        db, capacity=0, opens_in=60, prequeue_opens_at=early, room={"message": "Hello"}
+    )
+    [person] = make_accounts(db)
+    api = Api(app)
+    one = api.ok("join_queue", person, path={"performance_id": sale})
+    keep_to(api.house, replace(db.read(outlook.look, sale), pace_percent=0))
+    place = api.ok("poll_queue", waiting=one["waiting_token"], path={"performance_id": sale})
+    assert (place["message"], place["notice"]) == ("Hello", None)
+
+
+def test_a_newcomer_waits_for_no_look_at_the_room(app: Flask, db: Database) -> None:
+    """A crowd of them is answered together; the first poll says what the room says."""
+    sale = make_sale(db, capacity=0, room={"message": "Hello"})
+    first, second = make_accounts(db, 2)
+    api = Api(app)
+    told = api.ok("join_queue", first, path={"performance_id": sale})
+    assert told["message"] is None
+    assert api.house.rooms.find_last(sale) is None
+    again = api.ok("join_queue", first, path={"performance_id": sale})
+    assert again["message"] == "Hello"
+    assert api.ok("join_queue", second, path={"performance_id": sale})["message"] == "Hello"
 
 
 def test_coming_in_says_how_long_it_lasts_and_is_an_arrival(app: Flask, db: Database) -> None:

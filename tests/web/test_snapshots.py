@@ -67,6 +67,16 @@ def test_an_old_one_is(source: Source) -> None:
     assert [snapshots.get("a") for _ in range(3)] == ["a-1", "a-2", "a-3"]
 
 
+def test_who_can_do_without_loads_nothing(source: Source) -> None:
+    snapshots = Snapshots("test", source, max_age_seconds=60.0)
+    assert snapshots.find_fresh("a") is None
+    snapshots.get("a")
+    assert snapshots.find_fresh("a") == "a-1"
+    snapshots._slots["a"].read_at -= 61.0
+    assert snapshots.find_fresh("a") is None
+    assert source.loads == ["a"]
+
+
 def test_nobody_waits_for_who_asks_before_it_is_old(source: Source) -> None:
     snapshots = Snapshots("test", source, max_age_seconds=600.0)
     snapshots.get("a")

@@ -43,11 +43,17 @@ SEEN_PER_IDLE_LIMIT = 4
 
 
 def answer_stay(
-    house: House, stay: Stay, session: str | None = None, shown: int | None = None
+    house: House,
+    stay: Stay,
+    session: str | None = None,
+    shown: int | None = None,
+    *,
+    new: bool = False,
 ) -> dict[str, Any]:
     """Say where a stay stands, from its row, to the bearer of the session with this mark.
 
-    `shown` is the `ahead` that was shown last, if that is known.
+    `shown` is the `ahead` that was shown last, if that is known. Whoever is `new` does not wait for a look at
+    the room, of which only the words are for them: a crowd of them is answered together.
     """
     if stay.admitted_at is not None:
         note_seen(house, stay)
@@ -60,7 +66,10 @@ def answer_stay(
     if stay.number is None:
         token, expires = house.tokens.issue_waiting(stay, None, session)
         waited = now - max(stay.joined_at, sale.rules.sales_open_at)
-        return _unnumbered(sale, now, token, expires, waited.total_seconds() * POLL_SHARE_OF_WAIT)
+        look_at = house.rooms.find_fresh if new else house.rooms.get
+        words = _words(sale, now, look_at(stay.performance_id))
+        pause_seconds = waited.total_seconds() * POLL_SHARE_OF_WAIT
+        return _unnumbered(sale, now, token, expires, pause_seconds) | words
     room = house.rooms.get(stay.performance_id)
     ahead = _ahead(room, stay.number, shown)
     token, expires = house.tokens.issue_waiting(stay, ahead, session)
@@ -138,7 +147,8 @@ def answer_joined(house: House, found: Joined, asked: Joining) -> tuple[dict[str
 
 def _joined(house: House, asked: Joining, stay: Stay, new: bool) -> tuple[dict[str, Any], bool]:
     shown = None if new else shown_before(house, asked.token, stay)
-    return answer_stay(house, stay, asked.session and mark(asked.session), shown), new
+    session = asked.session and mark(asked.session)
+    return answer_stay(house, stay, session, shown, new=new), new
 
 
 def poll(house: House, claims: Claims, token: str, session: str | None) -> dict[str, Any]:
@@ -189,7 +199,8 @@ def look(house: House, claims: Claims, token: str, sale: Sale, room: Room) -> di
             return None
         if ends_soon:
             token, expires = house.tokens.renew_waiting(claims, None)
-        return _unnumbered(sale, now, token, expires, POLL_STANDING_MS / 1000)
+        answer = _unnumbered(sale, now, token, expires, POLL_STANDING_MS / 1000)
+        return answer | _words(sale, now, room)
     if not room.is_waiting(claims.number):
         return None
     ahead = _ahead(room, claims.number, claims.ahead)
@@ -245,7 +256,28 @@ def _waiting(
     open_for = (now - sale.rules.sales_open_at).total_seconds()
     stands = room.stands and open_for > STALLED_SECONDS
     wait = _jitter(pause_ms(ahead, estimate, stands=stands))
-    return _object("waiting", number, ahead, estimate, wait, token, expires)
+    answer = _object("waiting", number, ahead, estimate, wait, token, expires)
+    return answer | _words(sale, now, room)
+
+
+def _words(sale: Sale, now: datetime, room: Room | None) -> dict[str, str | None]:
+    """Return what those who wait are told besides the figures; nothing of a room that is not known."""
+    if room is None:
+        return {}
+    return {"message": room.message or None, "notice": _notice(sale, now, room)}
+
+
+def _notice(sale: Sale, now: datetime, room: Room) -> str | None:
+    """Say why people are let in slowly or not at all, the foremost reason; None while there is none."""
+    if now < sale.rules.sales_open_at:  # nobody expects to be
+        return None
+    if room.awaits_beacon:
+        return "beacon"
+    if sale.rules.paused_at is not None:
+        return "paused"
+    if room.pace_percent < 100:
+        return "slowed" if room.pace_percent > 0 else "stopped"
+    return None
 
 
 def pause_ms(ahead: int, estimate: tuple[int, int] | None, *, stands: bool) -> float:
@@ -280,6 +312,8 @@ def _object(
         "ahead": ahead,
         "estimated_wait_seconds": None if estimate is None else sum(estimate) // 2,
         "estimated_wait_range_seconds": None if estimate is None else list(estimate),
+        "message": None,
+        "notice": None,
         "poll_after_ms": poll_after_ms,
         "waiting_token": token,
         "expires_at": datetime.fromtimestamp(expires, UTC),

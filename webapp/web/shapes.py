@@ -226,13 +226,19 @@ def performance(sale: Sale, status: str) -> Performance:
 
 
 class Queue(TypedDict):
-    """Where somebody stands. What is not known yet is null."""
+    """Where somebody stands. What is not known yet is null.
+
+    `message` is the organiser's to those who wait. `notice` says why it is slow: the sale is `paused`, admission
+    is `slowed` or `stopped` so that those inside can book, or the lottery awaits its `beacon`.
+    """
 
     status: Literal["waiting", "admitted"]
     number: int | None
     ahead: int | None
     estimated_wait_seconds: int | None
     estimated_wait_range_seconds: list[int] | None
+    message: str | None
+    notice: Literal["paused", "slowed", "stopped", "beacon"] | None
     poll_after_ms: int
     waiting_token: str
     expires_at: datetime

@@ -81,6 +81,13 @@ class Snapshots(Generic[K, V]):
         finally:
             slot.loading.release()
 
+    def find_fresh(self, key: K) -> V | None:
+        """Return the value of `key` if it is fresh, without loading it; for who can do without."""
+        slot = self._slots.get(key)
+        if slot is None or time.monotonic() - slot.read_at > self._max_age:
+            return None
+        return slot.value
+
     def find_last(self, key: K) -> V | None:
         """Return the last value of `key` however old it is, for who only decides whether to look."""
         slot = self._slots.get(key)
