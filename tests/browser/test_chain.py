@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.live import Live
 from tests.browser.visitor import ARRIVE_MS, Visitor
 from tests.builders import Customer, enter, make_accounts, make_sale, pay, place
-from webapp.db import Tx
+from webapp.db import Tx, new_id
 from webapp.domain import waiting_room
 from webapp.domain.catalogue import Price
-from webapp.domain.waiting_room import Pass
+from webapp.domain.waiting_room import Arrival, Pass
 from webapp.web.guards import COOKIE
 
 pytestmark = pytest.mark.browser
@@ -75,6 +76,12 @@ def go_away(live: Live, admitted: Pass) -> None:
         return waiting_room.end(tx, admitted.entry_id, admitted.account_id, "left")
 
     live.db.transact(work)
+
+
+def join(live: Live, performance_id: int, customer: Customer) -> Pass:
+    arrival = Arrival(new_id(), performance_id, customer.id, None)
+    stay, _ = live.db.transact(waiting_room.join, arrival)
+    return Pass(stay.entry_id, performance_id, customer.id)
 
 
 def walk(live: Live, visitor: Visitor) -> None:
@@ -199,19 +206,21 @@ def press(page: Page, role: Any, name: str | re.Pattern[str], key: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_sticks_out_on_a_small_phone(live: Live, browser: Browser, scheme: str) -> None:
-    performance_id = make_sale(
-        live.db,
-        seats=2_000,
-        title="Donaudampfschifffahrtsgesellschaftskonzert",
-        venue="세종문화회관",
-    )
+    long = {"title": "Donaudampfschifffahrtsgesellschaftskonzert", "venue": "세종문화회관"}
+    performance_id = make_sale(live.db, seats=2_000, **long)
     [buyer] = make_accounts(live.db)
+    early = live.db.clock.now() - timedelta(minutes=1)
+    room = {"capacity": 0, "prequeue_opens_at": early, "room": {"message": long["title"] * 3}}
+    opening = [make_sale(live.db, opens_in=opens_in, **long, **room) for opens_in in (600, -30)]
+    for sale in opening:
+        join(live, sale, buyer)
     admitted = enter(live.db, buyer, performance_id)
     booked = pay(live.db, admitted, place(live.db, admitted, [0]))
     place(live.db, enter(live.db, buyer, performance_id), [1, 2])
     paths = [
         "/",
-        f"/performances/{performance_id}",
+        *(f"/performances/{sale}" for sale in (performance_id, *opening)),
+        *(f"/performances/{sale}/queue" for sale in opening),
         f"/performances/{performance_id}/seats?at=ST",
         f"/performances/{performance_id}/checkout",
         "/bookings",

@@ -1,28 +1,29 @@
 """The waiting page in a real browser: what it announces, and when it looks again."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, Page, Request, Response, expect
 
 from tests.browser.live import Live
 from tests.browser.test_chain import (
     DESKTOP,
     PHONE,
     go_away,
+    join,
     one_is_inside,
     press,
     sign_in,
     visiting,
 )
 from tests.browser.visitor import ARRIVE_MS, Visitor
-from tests.builders import Customer, make_accounts
-from webapp.db import new_id
-from webapp.domain import waiting_room
-from webapp.domain.waiting_room import Arrival, Pass
+from tests.builders import make_accounts
+from webapp.domain.waiting_room import Pass
 
 pytestmark = pytest.mark.browser
 
+NOT_TOO_SOON_SECONDS = 1.0  # so near the front; where a page's time is set, the server's is not
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOT_HERE = "You are not in this waiting room (any more)."
 BELOW_THE_SOUND = """() => {
@@ -41,12 +42,6 @@ def line_up(live: Live, performance_id: int, count: int = 1) -> list[Pass]:
     """Let so many customers join, in this order."""
     people = make_accounts(live.db, count)
     return [join(live, performance_id, one) for one in people]
-
-
-def join(live: Live, performance_id: int, customer: Customer) -> Pass:
-    arrival = Arrival(new_id(), performance_id, customer.id, None)
-    stay, _ = live.db.transact(waiting_room.join, arrival)
-    return Pass(stay.entry_id, performance_id, customer.id)
 
 
 def wait_in_line(live: Live, visitor: Visitor, performance_id: int, ahead: int = 0) -> None:
@@ -72,8 +67,13 @@ def last_title(page: Page) -> str:
     return str(page.evaluate("sessionStorage.title"))
 
 
-def is_looking(request: Request) -> bool:
-    return request.url.endswith("/queue/place")
+def is_looking(asked: Request | Response) -> bool:
+    return asked.url.endswith("/queue/place")
+
+
+def figures(page: Page) -> list[str]:
+    """The number and how many are ahead."""
+    return page.locator("#place dd.big").all_inner_texts()
 
 
 def test_ones_turn_is_announced_and_leads_to_the_seats(live: Live, browser: Browser) -> None:
@@ -158,5 +158,37 @@ def test_back_online_it_looks_at_once(live: Live, browser: Browser) -> None:
         with page.expect_event("requestfailed"):
             page.clock.pause_at(NOON + timedelta(hours=1))  # the last timer that goes off
         page.clock.set_system_time(NOON + timedelta(hours=2))
+        time.sleep(NOT_TOO_SOON_SECONDS)
         with page.expect_request(is_looking):
             page.context.set_offline(False)
+
+
+def test_after_a_reload_the_place_is_the_same(live: Live, browser: Browser) -> None:
+    performance_id, _ = one_is_inside(live)
+    line_up(live, performance_id)
+    with visiting(live, browser, **PHONE) as visitor:
+        wait_in_line(live, visitor, performance_id, ahead=1)
+        line_up(live, performance_id)  # later
+        visitor.page.reload()
+        assert figures(visitor.page) == ["2", "1"]
+
+
+def test_after_a_sleep_it_looks_at_once_and_the_place_is_the_same(
+    live: Live, browser: Browser
+) -> None:
+    performance_id, _ = one_is_inside(live)
+    line_up(live, performance_id)
+    with visiting(live, browser, **PHONE, cut_off=True) as visitor:
+        page = visitor.page
+        page.clock.install(time=NOON)
+        wait_in_line(live, visitor, performance_id, ahead=1)
+        page.context.set_offline(True)
+        with page.expect_event("requestfailed"):
+            page.clock.pause_at(NOON + timedelta(hours=1))  # no timer goes off from here on
+        page.context.set_offline(False)
+        time.sleep(NOT_TOO_SOON_SECONDS)
+        page.clock.set_system_time(NOON + timedelta(hours=2))
+        with page.expect_response(is_looking) as looked:
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        assert looked.value.status == 200
+        assert figures(page) == ["2", "1"]

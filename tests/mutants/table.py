@@ -978,6 +978,26 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/sale_pages.py",
+        "tests/web/test_sale_pages.py",
+        (
+            "the waiting page's pace",
+            "@_paced\n",
+            "",
+            "test_who_reloads_the_waiting_page_again_and_again_costs_no_query",
+        ),
+    ),
+    *_of(
+        "webapp/web/pacing.py",
+        "tests/web/test_pacing.py",
+        (
+            "an early look puts nothing off",
+            "not_before = min(not_before, self._not_before[entry_id])",
+            "pass",
+            "test_an_early_look_puts_nothing_off",
+        ),
+    ),
+    *_of(
         "webapp/web/lookups.py",
         "tests/web/test_lookups.py",
         (
