@@ -5,7 +5,7 @@ All are ratios of medians within one run, so that a slow machine is no failure. 
 
 from collections.abc import Mapping
 
-# By how a figure's name begins.
+# By how a figure's name begins; of two that fit, the longer.
 AT_LEAST = {
     "hold": 0.70,  # of the rate of the bare reference
     "pay": 0.60,
@@ -13,6 +13,7 @@ AT_LEAST = {
     "seat map": 0.70,
     "joining a sold-out sale": 0.80,
     "join, sold out": 0.80,
+    "hold, sold out": 0.80,
     "poll": 0.80,
     "join, the usher ticking": 0.40,
 }
@@ -31,8 +32,7 @@ def judge(figures: Mapping[str, float]) -> bool:
 
 
 def _judge(name: str, figure: float) -> tuple[str, bool]:
-    least = next((goal for start, goal in AT_LEAST.items() if name.startswith(start)), None)
-    most = next((goal for start, goal in AT_MOST.items() if name.startswith(start)), None)
+    least, most = _goal(name, AT_LEAST), _goal(name, AT_MOST)
     if least is not None:
         met, goal = figure >= least, f"at least {least:.0%}"
     elif most is not None:
@@ -40,3 +40,8 @@ def _judge(name: str, figure: float) -> tuple[str, bool]:
     else:
         raise KeyError(name)
     return f"{'met   ' if met else 'MISSED'}  {name}: {figure:.0%} (goal: {goal})", met
+
+
+def _goal(name: str, goals: Mapping[str, float]) -> float | None:
+    start = max((start for start in goals if name.startswith(start)), key=len, default=None)
+    return None if start is None else goals[start]

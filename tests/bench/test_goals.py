@@ -11,6 +11,7 @@ def test_a_figure_is_held_to_its_goal(capsys: pytest.CaptureFixture[str]) -> Non
     assert not goals.judge({"hold": 0.93, "pay": 0.59})
     assert "MISSED  pay: 59% (goal: at least 60%)" in capsys.readouterr().out
     assert not goals.judge({"large hall": 1.2})
+    assert not goals.judge({"hold, sold out": 0.75})  # its own goal, not that of a hold
     assert goals.judge({})
 
 
