@@ -2,7 +2,7 @@
 
 PostgreSQL, gunicorn and the scheduler run on this machine with production settings, beside the load. The
 exit status is 1 when a threshold fails. With --stage FILE the sale is only set up, for another load tool:
-FILE says where it is and who may come; Ctrl-C ends it and tells what `verify` finds.
+FILE says where it is and who may come; Ctrl-C ends it, and what the database tells is gated.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from typing import Any
 
 import uvloop
 
-from tests.rush import gate, profiling, report
-from tests.rush.load import collect_seldom
+from tests.rush import gate, k6, profiling, report
+from tests.rush.load import Load, collect_seldom
 from tests.rush.playing import Outcome, rush
 from tests.rush.scenarios import SCENARIOS, Scenario
 from tests.rush.stage import Stage, deadlocks, staged
@@ -46,11 +46,8 @@ def run(
     ):
         with profiling.profiled(stage.server) if profile else nullcontext([]) as seen:
             outcome = uvloop.run(rush(stage, seed))
-        values = _measure(stage, outcome)
-        checked = stage.db.read(audit.run).results
-        # Last: a process tells the server what it counted when it has had nothing to do for a while.
-        values["deadlocks"] = stage.db.read(deadlocks)
-    values["integrity"] = sum(result.ok for result in checked) / len(checked)
+        afterwards, checked = _read_afterwards(stage)
+    values = _measure(scenario, outcome) | afterwards
     verdicts = gate.judge(scenario.thresholds, outcome.load, values)
     told = report.Run(name, seed, scale, scenario, outcome, verdicts, _lines(checked))
     file = report.write(told, directory)
@@ -70,21 +67,33 @@ def run_anyhow(name: str, *how: Any) -> bool:
         return False
 
 
-def _measure(stage: Stage, outcome: Outcome) -> dict[str, float]:
-    """Return what is one number, by its metric's name."""
-    scenario, load = stage.scenario, outcome.load
+def _measure(scenario: Scenario, outcome: Outcome) -> dict[str, float]:
+    """Return what was seen that is one number, by its metric's name."""
+    load = outcome.load
     values = gate.measure(load, outcome.seconds) | outcome.values
     came = len(load.events.get("arrived", ()))
     values["booked"] = len(load.events.get("booked", ())) / max(1, came)
-    sold = stage.count_sold()
-    values["sold"], values["unsold"] = sold / scenario.wanted_seats, scenario.wanted_seats - sold
-    values["sold_out_after"] = outcome.watch.sold_out_after(scenario.seats)
     if scenario.waiting:
         ends = (len(load.events.get(f"elsewhere: {end}", ())) for end in ("in line", "admitted"))
         values["waited"] = sum(ends) / scenario.waiting
+    return values
+
+
+def _read_afterwards(stage: Stage) -> tuple[dict[str, float], Sequence[Result]]:
+    """Return what the database tells when all is over, by its metric's name, and what `verify` finds."""
+    scenario, sold = stage.scenario, stage.count_sold()
+    values = {
+        "sold": sold / scenario.wanted_seats,
+        "unsold": scenario.wanted_seats - sold,
+        "sold_out_after": stage.sold_out_after(),
+    }
     if scenario.dead_holds:
         values["swept"] = stage.count_swept() / scenario.dead_holds
-    return values
+    checked = stage.db.read(audit.run).results
+    values["integrity"] = sum(result.ok for result in checked) / len(checked)
+    # Last: a process tells the server what it counted when it has had nothing to do for a while.
+    values["deadlocks"] = stage.db.read(deadlocks)
+    return values, checked
 
 
 def _lines(checked: Sequence[Result]) -> list[str]:
@@ -92,7 +101,7 @@ def _lines(checked: Sequence[Result]) -> list[str]:
 
 
 def set_up(scenario: Scenario, file: Path) -> bool:
-    """Set a sale up for another load tool, until Ctrl-C; return whether `verify` finds nothing then."""
+    """Set a sale up for another load tool, until Ctrl-C; return whether what the database tells then holds."""
     enough = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: enough.set())
@@ -101,9 +110,11 @@ def set_up(scenario: Scenario, file: Path) -> bool:
         opens = max(0.0, stage.begins_at - time.monotonic())
         print(f"{file} is written; people may come in {opens:.0f} s. Ctrl-C ends it.", flush=True)
         enough.wait()
-        checked = stage.db.read(audit.run).results
-        print("\n".join(_lines(checked)), f"sold: {stage.count_sold()}", sep="\n")
-    return all(result.ok for result in checked)
+        values, checked = _read_afterwards(stage)
+    told = {name: all_ for name, all_ in scenario.thresholds.items() if name in k6.READ_AFTERWARDS}
+    verdicts = gate.judge(told, Load(0, 0.0), values)
+    print(*_lines(checked), "", report.thresholds(verdicts), sep="\n")
+    return all(verdict.holds for verdict in verdicts)
 
 
 def main() -> None:

@@ -12,19 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.rush.load import CALLS, DECLARED, FORGED
+from tests.rush.load import CALLS, DECLARED, FORGED, PATIENCE_SECONDS
 from tests.rush.people import GLANCES, GONE, READS
 from tests.rush.scenarios import SCENARIOS, Scenario
 
 FILE = Path(__file__).resolve().parents[1] / "load" / "k6" / "scenarios.json"
 ASKED = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *READS, *FORGED)
-# What a load tool cannot know: it is read from the database, or compares two parts of one run.
-HARNESS_ONLY = frozenset(
-    {
-        *("integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept", "waited"),
-        *("slower", "kept", "recovered", "drained_after"),
-    }
-)
+# What is read from the database, which the stage can do afterwards, whoever played the crowd.
+READ_AFTERWARDS = frozenset({"integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept"})
+# What a load tool cannot know: that, and what compares two parts of one run.
+HARNESS_ONLY = READ_AFTERWARDS | {"slower", "kept", "recovered", "drained_after"}
 
 
 def export() -> dict[str, Any]:
@@ -32,6 +29,7 @@ def export() -> dict[str, Any]:
     return {
         "calls": {name: _call(name) for name in ASKED},
         "reads": READS,
+        "patience_seconds": PATIENCE_SECONDS,
         "glances": GLANCES,
         "gone": GONE,
         "scenarios": {name: _scenario(scenario) for name, scenario in SCENARIOS.items()},
@@ -47,13 +45,17 @@ def _scenario(scenario: Scenario) -> dict[str, Any]:
     told = asdict(scenario)
     kept = (
         *("about", "arrivals", "habits", "patience_seconds", "forged_per_second"),
-        *("pressure", "waiting_come"),
+        "waiting_come",
     )
-    by_k6, by_harness = split(scenario.thresholds)
-    return {name: told[name] for name in kept} | {
-        "thresholds": by_k6,
-        "judged_by_the_harness": by_harness,
-    }
+    _, by_harness = split(scenario.thresholds)
+    told_here = {name: told[name] for name in kept} | {"judged_by_the_harness": by_harness}
+    return told_here | scaled(scenario)
+
+
+def scaled(scenario: Scenario) -> dict[str, Any]:
+    """Return what the script is told that another size changes; the rest it reads from the stage."""
+    by_k6, _ = split(scenario.thresholds)
+    return {"pressure": scenario.pressure and asdict(scenario.pressure), "thresholds": by_k6}
 
 
 def split(

@@ -69,7 +69,7 @@ def _blocks(run: Run) -> list[Block]:
     return [
         Block("h1", run.name),
         Block("p", f"{verdict} {run.scenario.about}.{_scale(run)}"),
-        _thresholds(run),
+        _thresholds(run.verdicts),
         *(Block("p", note) for note in outcome.notes),
         Block("p", f"{_sold_out(run)} {_retries(outcome)} {_refusals(outcome)}"),
         Block("h2", "Requests"),
@@ -94,10 +94,10 @@ def _scale(run: Run) -> str:
     return "" if run.scale == 1 else f" Played with {run.scale:g} of the people and seats."
 
 
-def _thresholds(run: Run) -> Block:
+def _thresholds(verdicts: Sequence[Verdict]) -> Block:
     rows = [
         [v.metric, f"`{v.threshold}`", _figure(v.measured), "✓" if v.holds else FAILED]
-        for v in run.verdicts
+        for v in verdicts
     ]
     return Block("table", head=["metric", "threshold", "measured", ""], rows=rows)
 
@@ -182,6 +182,11 @@ def _most(line: Sequence[float]) -> float:
 def markdown(run: Run) -> str:
     """Tell a run as Markdown."""
     return "\n\n".join(_as_markdown(block) for block in _blocks(run)) + "\n"
+
+
+def thresholds(verdicts: Sequence[Verdict]) -> str:
+    """Tell the thresholds alone as Markdown."""
+    return _as_markdown(_thresholds(verdicts)) + "\n"
 
 
 def _as_markdown(block: Block) -> str:

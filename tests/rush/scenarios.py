@@ -148,6 +148,7 @@ SCENARIOS = {
         ),
         capacity=1_100,
         hold_seconds=20,
+        opens_in=10.0,  # not before so large a sale is put up
         thresholds=SOUND
         | BUYING
         | {

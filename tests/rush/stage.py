@@ -9,6 +9,7 @@ Promises:
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from tests.bench.__main__ import DURABLE, gunicorn
 from tests.builders import Customer
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres
+from tests.rush import k6
 from tests.rush.people import Hall
 from tests.rush.scenarios import Scenario
 from tests.servers import Scheduler, Web
@@ -30,7 +32,7 @@ from webapp.clock import Clock
 from webapp.commands import migrate_to
 from webapp.db import Database, Tx
 from webapp.domain import catalogue, seatmap
-from webapp.domain.model import Hold
+from webapp.domain.model import Booking, Hold, QueueEntry
 
 WORKERS, THREADS = 2, 24  # the defaults
 ACCOUNTS_AT_ONCE = 2_000
@@ -73,6 +75,7 @@ class Stage:
         self.sale = 0
         self.other_sale = 0
         self.bare_port = 0  # of a bare Flask, where a scenario compares with it
+        self.opens_at = self.db.clock.now()  # when the sale opens, as it says itself
         self.begins_at = 0.0  # when the first may come, by time.monotonic()
 
     def _make_customers(self, count: int) -> list[Customer]:
@@ -99,7 +102,7 @@ class Stage:
                 hold_seconds=hold_seconds,
                 session_seconds=max(scenario.session_seconds, hold_seconds),
             )
-            self.begins_at = time.monotonic() + scenario.opens_in
+            self.opens_at = self.db.read(catalogue.get_rules, self.sale).sales_open_at
             if scenario.waiting:
                 self.other_sale = builders.make_sale(
                     self.db,
@@ -108,6 +111,8 @@ class Stage:
                 )
             if scenario.dead_holds:
                 self.begins_at = self._place_dead_holds(hold_seconds)
+            else:
+                self.begins_at = self._when(self.opens_at)
             with self.jobs:
                 yield self
         dispose(self._app)
@@ -134,13 +139,16 @@ class Stage:
         with ThreadPoolExecutor(PREPARING) as pool:
             list(pool.map(place, range(len(owners))))
         self.db.clock = running
-        end = began + timedelta(seconds=hold_seconds - self.scenario.dead_after)
-        left = (end - running.now()).total_seconds()
-        if left < 1:
+        begins_at = self._when(began + timedelta(seconds=hold_seconds - self.scenario.dead_after))
+        if begins_at < time.monotonic() + 1:
             raise RuntimeError(
                 "This machine places holds too slowly for this scenario: --scale 0.2"
             )
-        return time.monotonic() + left
+        return begins_at
+
+    def _when(self, moment: datetime) -> float:
+        """Return a moment of the database's clock by time.monotonic()."""
+        return time.monotonic() + (moment - self.db.clock.now()).total_seconds()
 
     def hall(self, sale: int | None = None) -> Hall:
         """Read the hall as a client would have it."""
@@ -154,8 +162,23 @@ class Stage:
         return Hall(performance_id, [place.label for place in found], rows)
 
     def count_sold(self) -> int:
-        """Count the seats that are sold now."""
-        return self.db.lookup(seatmap.states, self.sale).count(seatmap.SOLD)
+        """Count the wanted seats that are sold now."""
+        states = self.db.lookup(seatmap.states, self.sale)
+        return states[: self.scenario.wanted_seats].count(seatmap.SOLD)
+
+    def sold_out_after(self) -> float:
+        """Return how long after the opening the last wanted seat was paid, in seconds; infinity: it was not.
+
+        Another load tool may have come later than that: then since somebody was there.
+        """
+        if self.count_sold() < self.scenario.wanted_seats:
+            return math.inf
+        last = select(func.max(Booking.paid_at)).where(Booking.performance_id == self.sale)
+        first = select(func.min(QueueEntry.joined_at)).where(QueueEntry.performance_id == self.sale)
+        paid_at, came_at = self.db.read(
+            lambda tx: [tx.execute(q).scalar_one() for q in (last, first)]
+        )
+        return float((paid_at - max(came_at, self.opens_at)).total_seconds())
 
     def count_swept(self) -> int:
         """Count the holds that expired and that the sweeper has given back."""
@@ -175,6 +198,7 @@ class Stage:
             "people": self.scenario.people,
             "performance_id": self.sale,
             "other_performance_id": self.other_sale,
+            "scaled": k6.scaled(self.scenario),
         }
         told = {
             "about": about,

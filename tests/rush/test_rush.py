@@ -235,6 +235,24 @@ def test_a_rush_that_is_broken_off_leaves_nothing_running() -> None:
 
 
 @pytest.mark.slow
+def test_a_stage_on_which_nobody_bought_fails(tmp_path: Path) -> None:
+    """A load tool's own thresholds hold of no bookings, too: what the database tells is the stage's to judge."""
+    file, output = tmp_path / "stage.json", tmp_path / "output"
+    command = [sys.executable, "-m", "tests.rush", "hot-seats", "--scale", "0.01", "--stage", file]
+    with output.open("w") as told:
+        stage = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=told)
+    try:
+        until(lambda: "people may come" in output.read_text(), what="the stage")
+        assert json.loads(file.read_text())["about"]["scaled"]["thresholds"]["http_req_failed"]
+        stage.terminate()
+        assert stage.wait(60) == 1
+    finally:
+        stage.kill()
+    assert "| sold | `rate==1` | 0 | ✗ FAILED |" in output.read_text()
+    assert "| integrity | `rate==1` | 1 | ✓ |" in output.read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.failure("F5")
 def test_dead_holds_are_swept_while_others_buy(tmp_path: Path) -> None:
     """What the sweep costs those who buy is measured by `make rush RUSH=sweep`, not here."""
@@ -341,9 +359,8 @@ def test_k6_plays_the_same_scenarios_with_the_same_thresholds() -> None:
         }
         for metric in one["thresholds"]:
             assert metric.partition("{")[0] in made_there | K6_METRICS, metric
-    assert (
-        "thresholds: Object.assign({ dropped_iterations: ['count==0'] }, told.thresholds)" in script
-    )
+    gated = "{ dropped_iterations: ['count==0'] }, told.thresholds, counted(told.thresholds)"
+    assert f"thresholds: Object.assign({gated})" in script
 
 
 K6_METRICS = {"checks", "http_reqs", "http_req_duration", "http_req_failed"}

@@ -12,17 +12,20 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 import { Counter, Rate } from 'k6/metrics';
 
-const known = JSON.parse(open('./scenarios.json'));
-
 // Once for all virtual users: each would have a copy of the whole hall and of everybody's session.
 function shared(name) {
   return new SharedArray(name, () => [].concat(JSON.parse(open(__ENV.STAGE))[name]));
 }
 
+// Nor does each need to know all scenarios.
+const [known] = new SharedArray('known', () => {
+  const all = JSON.parse(open('./scenarios.json'));
+  return [Object.assign(all, { scenarios: { [__ENV.SCENARIO]: all.scenarios[__ENV.SCENARIO] } })];
+});
 const [stage] = shared('about');
 const [labels, rows, sessions] = [shared('labels'), shared('rows'), shared('sessions')];
 const waitingSessions = shared('waiting_sessions');
-const told = known.scenarios[__ENV.SCENARIO];
+const told = Object.assign({}, known.scenarios[__ENV.SCENARIO], stage.scaled);
 const habits = told.habits;
 const path = `/performances/${stage.performance_id}`;
 
@@ -33,7 +36,10 @@ const parts = {};
 let comes = 0; // people in the parts so far
 let begins = wait;
 
-function part(name, seconds, count, first, run) {
+// A virtual user that has to be made first comes too late, and the iteration that wanted it is dropped: hence
+// one for everybody who may be there at once. Who sends what is forged is through at once.
+function part(name, seconds, count, first, run, atOnce = count) {
+  if (!count) return;
   parts[name] = {
     executor: 'constant-arrival-rate',
     exec: run,
@@ -41,15 +47,15 @@ function part(name, seconds, count, first, run) {
     duration: `${Math.round(seconds * 1000)}ms`,
     timeUnit: `${Math.round(seconds * 1000)}ms`,
     rate: count,
-    preAllocatedVUs: Math.min(count, 500),
-    maxVUs: count,
+    preAllocatedVUs: atOnce,
+    maxVUs: atOnce,
     gracefulStop: `${told.patience_seconds}s`,
+    env: { FIRST: String(comes) },
   };
 }
 
 function people(name, seconds, count) {
   part(name, seconds, count, begins, 'come');
-  parts[name].env = { FIRST: String(comes) };
   comes += count;
   begins += seconds;
 }
@@ -66,10 +72,12 @@ if (told.pressure) {
   people('before', calm, Math.round(rate * calm));
   people('overload', overload, Math.round(rate * multiple * overload));
   people('after', calm, Math.round(rate * calm));
+  if (comes > sessions.length) throw new Error(`That wants ${comes} people; the stage has ${sessions.length}`);
 }
 const seconds = begins - wait;
 if (told.forged_per_second) {
-  part('forged', seconds, Math.round(told.forged_per_second * seconds), wait, 'forge');
+  const count = Math.round(told.forged_per_second * seconds);
+  part('forged', seconds, count, wait, 'forge', Math.min(count, 500));
 }
 if (waitingSessions.length) {
   const [first, last] = told.waiting_come;
@@ -79,10 +87,16 @@ if (waitingSessions.length) {
 // A declared refusal is no failure: only a 5xx is, and what got no answer.
 http.setResponseCallback(http.expectedStatuses({ min: 200, max: 499 }));
 
+// Who is cut off when patience ends has no end, and no share of `booked`: so bookings are counted as well.
+function counted(thresholds) {
+  if (!thresholds.booked) return {};
+  return { bookings: thresholds.booked.map((one) => `count>=${Math.floor(Number(one.split(/[=<>]+/)[1]) * comes)}`) };
+}
+
 export const options = {
   scenarios: parts,
   // Who could not come because k6 had no room for them would make everything look quicker.
-  thresholds: Object.assign({ dropped_iterations: ['count==0'] }, told.thresholds),
+  thresholds: Object.assign({ dropped_iterations: ['count==0'] }, told.thresholds, counted(told.thresholds)),
 };
 
 const undeclared = new Counter('undeclared');
@@ -91,6 +105,8 @@ const withoutRetryAfter = new Counter('without_retry_after');
 const noSeats = new Counter('no_seats');
 const forged = new Counter('forged');
 const booked = new Rate('booked');
+const bookings = new Counter('bookings');
+const waited = new Rate('waited');
 const ends = new Counter('ends');
 
 // -- one request --------------------------------------------------------------------------------
@@ -100,7 +116,8 @@ function ask(name, where, headers, body) {
   if (body !== undefined) sent['Content-Type'] = 'application/json';
   const { method, declared } = known.calls[name];
   const content = body === undefined ? null : JSON.stringify(body);
-  const answer = http.request(method, `${stage.base}${where}`, content, { headers: sent, tags: { name } });
+  const how = { headers: sent, tags: { name }, timeout: `${known.patience_seconds}s` };
+  const answer = http.request(method, `${stage.base}${where}`, content, how);
   const reply = { status: answer.status, body: {}, retryAfter: Number(answer.headers['Retry-After'] || 0) };
   if (answer.body && answer.body[0] === '{') reply.body = JSON.parse(answer.body);
   reply.ok = reply.status >= 200 && reply.status < 300;
@@ -265,7 +282,7 @@ class Person {
 
 export function setup() {
   // A counter that nobody touched has no value to hold a threshold to.
-  [undeclared, lost, withoutRetryAfter, noSeats].forEach((counter) => counter.add(0));
+  [undeclared, lost, withoutRetryAfter, noSeats, bookings].forEach((counter) => counter.add(0));
 }
 
 export function come() {
@@ -273,6 +290,7 @@ export function come() {
   if (number >= sessions.length) return;
   const end = new Person(sessions[number], path).come();
   booked.add(end === 'booked');
+  if (end === 'booked') bookings.add(1);
   if (end === 'no_seats') noSeats.add(1);
   ends.add(1, { end });
 }
@@ -281,7 +299,8 @@ export function waitElsewhere() {
   const number = exec.scenario.iterationInTest;
   if (number >= waitingSessions.length) return;
   const until = (stage.begins_at + seconds) * 1000;
-  new Person(waitingSessions[number], `/performances/${stage.other_performance_id}`).wait(until);
+  const room = `/performances/${stage.other_performance_id}`;
+  waited.add(new Person(waitingSessions[number], room).wait(until) === '');
 }
 
 export function forge() {
