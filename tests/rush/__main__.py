@@ -48,6 +48,8 @@ def run(
             outcome = uvloop.run(rush(stage, seed))
         afterwards, checked = _read_afterwards(stage)
     values = _measure(scenario, outcome) | afterwards
+    unsold = round(values["unsold"])
+    values["refused_in_vain"] = gate.refused_in_vain(outcome.load.parties, unsold)
     verdicts = gate.judge(scenario.thresholds, outcome.load, values)
     told = report.Run(name, seed, scale, scenario, outcome, verdicts, _lines(checked))
     file = report.write(told, directory)

@@ -3,10 +3,12 @@
 import math
 import operator
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from tests.rush.load import FORGED, Load, Measured
+from tests.rush.load import FORGED, Load, Measured, Party
 
 _FORM = re.compile(r"(p\((\d+(?:\.\d+)?)\)|avg|max|rate|count|value)\s*(<=|>=|==|<|>)\s*([\d.]+)\Z")
 _COMPARE = {
@@ -73,6 +75,22 @@ def _of_durations(values: Sequence[float], what: str, percent: str | None) -> fl
     if percent is not None:
         return percentile(values, float(percent))
     return {"avg": sum(values) / len(values), "max": max(values)}[what]
+
+
+def refused_in_vain(parties: Sequence[Party], unsold: int) -> int:
+    """Count the parties that were told that there are not enough seats when there were.
+
+    Where no seat comes back, those were free that a party got which asked after the refused one had heard, and
+    those that are unsold in the end.
+    """
+    later = sorted((party for party in parties if party.seated), key=lambda party: party.asked)
+    free = [*accumulate((party.quantity for party in reversed(later)), initial=unsold)]
+    return sum(
+        free[len(later) - bisect_right(later, one.heard, key=lambda party: party.asked)]
+        >= one.quantity
+        for one in parties
+        if not one.seated
+    )
 
 
 def measure(load: Load, seconds: float) -> dict[str, float]:

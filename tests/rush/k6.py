@@ -21,7 +21,10 @@ ASKED = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *R
 # What is read from the database, which the stage can do afterwards, whoever played the crowd.
 READ_AFTERWARDS = frozenset({"integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept"})
 # What a load tool cannot know: that, and what compares two parts of one run.
-HARNESS_ONLY = READ_AFTERWARDS | {"slower", "kept", "recovered", "drained_after"}
+HARNESS_ONLY = READ_AFTERWARDS | {
+    *("refused_in_vain", "slower", "slowest_slice", "pressed", "kept", "recovered"),
+    "drained_after",
+}
 
 
 def export() -> dict[str, Any]:

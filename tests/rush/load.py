@@ -47,6 +47,16 @@ class Reply:
         return str(self.body.get("code", "")) if self.status else "lost"
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who let the service choose: when they asked and heard, how many they are, and whether they got seats."""
+
+    asked: float
+    heard: float
+    quantity: int
+    seated: bool
+
+
 @dataclass
 class Measured:
     """All requests of one name."""
@@ -98,6 +108,7 @@ class Load:
         self.calls: dict[str, Measured] = {}
         # What happened to people, in seconds since the start.
         self.events: dict[str, array[float]] = {}
+        self.parties: list[Party] = []  # seated, or refused for want of seats
         self.began = time.perf_counter()
         self._spare: list[Line] = []
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.builders import Customer
-from tests.rush.load import Load, Reply
+from tests.rush.load import Load, Party, Reply
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,12 @@ class Person:
                     return reply
         if self.habits.wanted < 1 or (self.habits.stays_seconds and not seats):
             return None  # those seats or none; or it is seen that there are none
-        return await self._ask_for({"best_available": {"quantity": self.quantity}})
+        asked = self.load.now
+        reply = await self._ask_for({"best_available": {"quantity": self.quantity}})
+        if reply.ok or reply.code == "not_enough_seats":
+            party = Party(asked, self.load.now, self.quantity, reply.ok)
+            self.load.parties.append(party)
+        return reply
 
     async def _ask_for(self, wish: dict[str, Any]) -> Reply:
         path, headers = f"{self.hall.path}/holds", self._with("Access-Token")

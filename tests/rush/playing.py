@@ -4,6 +4,7 @@ import asyncio
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.rush import elsewhere, gate
@@ -15,6 +16,8 @@ from tests.rush.stage import Stage
 from tests.rush.watch import Watch
 
 BOOKING = ("place_hold", "pay")
+# While nothing is answered nobody comes as far as a hold; but people go on coming.
+STANDING = ("join_queue", *BOOKING)
 KEPT_UNDER_PRESSURE = 5.0
 LAST_LOOK_SECONDS = 1.5  # so that the watch sees the last booking
 
@@ -69,12 +72,15 @@ def _compare(outcome: Outcome, scenario: Scenario) -> None:
     """Compare bookings without what disturbs them and with it."""
     told, medians = [], []
     for start, end in scenario.compared or ():
-        p95s = booking_p95s(outcome.load, start, end, scenario.slice_seconds or end - start)
+        seconds = scenario.slice_seconds or end - start
+        p95s = slice_p95s(outcome.load, BOOKING, start, end, seconds)
         medians.append(statistics.median(p95s))
         each = ", ".join(f"{p95:,.0f}" for p95 in p95s)
         told.append(f"{each} ms between seconds {start:.0f} and {end:.0f}")
     without, disturbed = medians
     outcome.values["slower"] = disturbed / without if without else 0.0
+    slowest = max(slice_p95s(outcome.load, STANDING, start, end, seconds))
+    outcome.values["slowest_slice"] = slowest
     outcome.notes.append(f"Holds and payments, p95: {told[0]}, undisturbed; {told[1]}, disturbed.")
     if scenario.waiting:
         polls = sum(start <= began < end for began in outcome.load.calls["poll_queue"].began)
@@ -83,10 +89,12 @@ def _compare(outcome: Outcome, scenario: Scenario) -> None:
         )
 
 
-def booking_p95s(load: Load, start: float, end: float, slice_seconds: float) -> list[float]:
-    """Return the p95 of holds and payments, in milliseconds, that began in each slice of a time."""
+def slice_p95s(
+    load: Load, names: Sequence[str], start: float, end: float, slice_seconds: float
+) -> list[float]:
+    """Return the p95 of these calls, in milliseconds, that began in each slice of a time."""
     slices: list[list[float]] = [[] for _ in range(math.ceil((end - start) / slice_seconds))]
-    for name in BOOKING:
+    for name in names:
         calls = load.calls[name]
         for began, value in zip(calls.began, calls.milliseconds, strict=True):
             if start <= began < end:

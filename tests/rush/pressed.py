@@ -5,7 +5,7 @@ takes is found out in slices, with slices of a bare Flask "hello" under the same
 of the run are compared in bookings for each hello: where machine and hello swing together, the ratio stays.
 
 A scenario has so many people and no more. A faster house would use them up: then it is pressed for less than
-the whole time, and the note says so.
+the whole time, which is gated, and the note says so.
 """
 
 import asyncio
@@ -68,7 +68,8 @@ async def press(crowd: Crowd, pressure: Pressure) -> tuple[dict[str, float], str
             f" IT WAS PRESSED FOR LESS THAN {pressure.overload_seconds:.0f} s: this scenario has no more people,"
             " and so fast a house wants a larger --scale."
         )
-    return judge(before, during, after) | {"drained_after": drained_after}, note
+    pressed = (ended - began) / pressure.overload_seconds
+    return judge(before, during, after) | {"pressed": pressed, "drained_after": drained_after}, note
 
 
 def mean(turns: Sequence[Taken]) -> Taken:

@@ -29,6 +29,7 @@ def test_twice_as_many_as_are_taken_get_their_seats_in_the_end(
             "without_retry_after": ["count==0"],
             "booked": ["rate==1"],
             "drained_after": ["value<=120"],
+            "pressed": ["rate>=0.9" if enough else "rate<0.9"],
         },
     )
     told = play(scenario, tmp_path)

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,9 @@ import pytest
 from tests.conftest import config_for, dispose
 from tests.rush import gate, k6, report, watch
 from tests.rush.__main__ import run
-from tests.rush.load import Load, Measured, Reply
+from tests.rush.load import Load, Measured, Party, Reply
 from tests.rush.people import Habits, Hall
-from tests.rush.playing import booking_p95s, end
+from tests.rush.playing import BOOKING, STANDING, end, slice_p95s
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Scenario
 from tests.rush.stage import deadlocks
 from tests.rush.test_lines import House, answer
@@ -330,10 +331,44 @@ def test_a_machine_that_stands_still_for_a_moment_is_not_a_slow_house() -> None:
             calls.began.append(began)
             still = stalled <= began < stalled + 1.5
             calls.milliseconds.append(1_000.0 if still else milliseconds)
-    assert booking_p95s(load, 5, 30, 25) == [1_000.0]
-    assert booking_p95s(load, 5, 30, 5) == [10.0, 10.0, 1_000.0, 10.0, 10.0]
-    assert booking_p95s(load, 5, 7, 5) == [10.0]
+    assert slice_p95s(load, BOOKING, 5, 30, 25) == [1_000.0]
+    assert slice_p95s(load, BOOKING, 5, 30, 5) == [10.0, 10.0, 1_000.0, 10.0, 10.0]
+    assert slice_p95s(load, BOOKING, 5, 7, 5) == [10.0]
     assert all(scenario.slice_seconds for scenario in SCENARIOS.values() if scenario.compared)
+
+
+@pytest.mark.parametrize("stop", [3.0, 10.0])
+def test_a_house_that_stops_for_seconds_is_noticed_in_its_slice(stop: float) -> None:
+    load = Load(0, 1.0)
+    for tenth in range(300):
+        began = tenth / 10
+        stopped = 12.0 <= began < 12.0 + stop
+        for name in STANDING[: 1 if stopped else 3]:  # who has not joined does not hold
+            calls = load.calls.setdefault(name, Measured())
+            calls.began.append(began)
+            calls.milliseconds.append((12.0 + stop - began) * 1000 if stopped else 10.0)
+    assert max(slice_p95s(load, BOOKING, 5, 30, 5)) == 10.0
+    assert statistics.median(slice_p95s(load, STANDING, 5, 30, 5)) < 3_000
+    assert max(slice_p95s(load, STANDING, 5, 30, 5)) > 2_000
+    assert all("slowest_slice" in one.thresholds for one in SCENARIOS.values() if one.compared)
+
+
+@pytest.mark.failure("F40")
+def test_a_party_that_is_refused_while_others_of_its_size_still_get_seats_was_refused_in_vain() -> (
+    None
+):
+    def refused_in_vain(*later: Party, unsold: int = 0) -> int:
+        before = Party(asked=0.5, heard=1.5, quantity=4, seated=True)
+        return gate.refused_in_vain([before, Party(1.0, 2.0, 3, False), *later], unsold)
+
+    assert refused_in_vain() == 0
+    assert refused_in_vain(Party(2.5, 3.0, 2, True)) == 0  # not enough for three
+    assert (
+        refused_in_vain(Party(1.9, 3.0, 3, True)) == 0
+    )  # who asked at the same time may be the luckier
+    assert refused_in_vain(Party(2.5, 3.0, 3, True)) == 1
+    assert refused_in_vain(Party(2.5, 3.0, 2, True), unsold=1) == 1
+    assert refused_in_vain(unsold=3) == 1
 
 
 def test_every_scenario_counts_more_than_latency() -> None:
