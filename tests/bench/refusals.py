@@ -8,7 +8,6 @@ Then people hold seats alone, and while bad tokens come in, at most 500 a second
 """
 
 import argparse
-import base64
 import contextlib
 import json
 import statistics
@@ -21,12 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-
 from tests import builders
 from tests.bench import client, goals
 from tests.bench.__main__ import DURABLE, WARM_UP, cpu_seconds, gunicorn, prepare_holds
 from tests.conftest import config_for, dispose
+from tests.forgeries import forge
 from tests.postgres import Postgres
 from webapp import create_app
 from webapp.commands import migrate_to
@@ -38,26 +36,6 @@ from webapp.web.house import House
 CROWD = 500
 BAD_PER_SECOND = 500  # at most: over two connections, each waiting for its answers
 HOLDS = 4_000  # per round
-
-
-def bad_tokens(house: House, sale: int) -> dict[str, str]:
-    """Return an access token of each kind that is not one."""
-    [person] = builders.make_accounts(house.db)
-    arrival = Arrival(new_id(), sale, person.id, session_seconds=3_600)
-    stay, _ = house.db.transact(waiting_room.join, arrival)
-    good, (waiting, _) = house.tokens.issue_access(stay), house.tokens.issue_waiting(stay, None)
-    head, body, signature = good.split(".")
-    claims = jwt.decode(good, options={"verify_signature": False})
-    header = base64.urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).rstrip(b"=").decode()
-    return {
-        "undefined": "undefined",
-        "truncated": good[: len(head) + 20],
-        "forged": f"{head}.{body[:-6]}AAAAAA.{signature}",
-        "of another key": jwt.encode(claims, "z" * 40, "HS256", jwt.get_unverified_header(good)),
-        "wrong kind": waiting,
-        "alg=none": f"{header}.{body}.",
-        "7 KB": "x" * 7_000,
-    }
 
 
 @dataclass(frozen=True)
@@ -175,7 +153,8 @@ def measure(url: str, chosen: Any) -> dict[str, float]:
     [someone] = builders.make_accounts(house.db)
     bad = {
         name: client.request("POST", path, someone.bearer | {"Access-Token": token}, body)
-        for name, token in bad_tokens(house, open_sale).items()
+        for name, token in forge(house, open_sale, "access").items()
+        if name != "of another performance"  # that one is good here
     }
     holds = prepare_holds(house.db, house.tokens, 2 * chosen.rounds * HOLDS + WARM_UP)
     dispose(app)

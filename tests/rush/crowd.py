@@ -72,8 +72,8 @@ class Crowd:
                 max(0.0, began + number / scenario.forged_per_second - self.load.now)
             )
             customer = self.stage.customers[number % len(self.stage.customers)]
-            seed = f"{self.seed} forged {number}"
-            sent.append(asyncio.create_task(forge(self.load, self.hall, customer, seed)))
+            forgery = self.stage.forgeries[number % len(self.stage.forgeries)]
+            sent.append(asyncio.create_task(forge(self.load, self.hall, customer, forgery)))
         await asyncio.gather(*sent)
 
 

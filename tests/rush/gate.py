@@ -4,6 +4,7 @@ import math
 import operator
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -98,6 +99,9 @@ def measure(load: Load, seconds: float) -> dict[str, float]:
     calls = load.calls.values()
     requests = sum(len(one.milliseconds) for one in calls)
     undeclared, lost = sum(one.undeclared for one in calls), sum(one.lost for one in calls)
+    outcomes = (load.calls[name].outcomes for name in FORGED if name in load.calls)
+    forged: Counter[str] = sum(outcomes, Counter())
+    refused = sum(count for outcome, count in forged.items() if outcome.startswith("4"))
     return {
         "http_reqs": requests / seconds,
         "http_req_failed": sum(one.failed for one in calls) / max(1, requests),
@@ -105,7 +109,8 @@ def measure(load: Load, seconds: float) -> dict[str, float]:
         "undeclared": undeclared,
         "lost": lost,
         "without_retry_after": sum(one.without_retry_after for one in calls),
-        "forged": sum(len(load.calls[name].milliseconds) for name in FORGED if name in load.calls),
+        "forged": forged.total(),
+        "forged_refused": refused / max(1, forged.total()),
         "admitted": len(load.events.get("admitted", ())),
         "no_seats": len(load.events.get("no_seats", ())),
     }

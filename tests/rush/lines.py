@@ -37,7 +37,7 @@ def compose(method: str, path: str, headers: Mapping[str, str], body: bytes | No
     ]
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
 class Line:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.builders import Customer
 from tests.rush.load import Load, Party, Reply
+from webapp.web.tokens import Kind
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class Habits:
     returns_after: float | None = None  # who let them go comes back after so long, and pays
 
 
-# What people read besides: the call, and its path below the performance.
-READS = {"get_performance": "", "list_seats": "/seats?status=free&limit=50"}
+# What people read besides: the call and its path; {event} and {sale} are the paths of these.
+READS = {
+    "get_event": "{event}",  # with the dates of its performances
+    "get_performance": "{sale}",
+    "list_seats": "{sale}/seats?status=free&limit=50",
+}
 
 # Refusals that say: look again, somebody else was quicker.
 GONE = ("seats_taken", "not_enough_seats")
@@ -48,8 +53,11 @@ def wanted_of(seats: int, share: float) -> int:
 class Hall:
     """A performance as a client knows it: seats by name, each row's after each other."""
 
-    def __init__(self, performance_id: int, labels: Sequence[str], rows: Sequence[str]) -> None:
+    def __init__(
+        self, performance_id: int, labels: Sequence[str], rows: Sequence[str], slug: str = ""
+    ) -> None:
         self.path = f"/performances/{performance_id}"
+        self.event_path = f"/events/{slug}"
         self.labels = labels
         self.rows = rows
 
@@ -79,6 +87,15 @@ class Hall:
         return range(first, end)
 
 
+@dataclass(frozen=True)
+class Forgery:
+    """What is sent instead of a token of this kind, and of what sort it is (tests/forgeries.py)."""
+
+    kind: Kind
+    sort: str
+    token: str
+
+
 class Person:
     """One customer in one sale."""
 
@@ -106,6 +123,7 @@ class Person:
         self.load.note(end)
 
     async def _sale(self, pay_share: float) -> str:
+        await self._read("get_event")
         await self._read("get_performance")
         refused = await self.wait()
         if refused:
@@ -124,7 +142,8 @@ class Person:
 
     async def _read(self, name: str) -> None:
         if name in self.habits.reads:
-            await self._insist(name, f"{self.hall.path}{READS[name]}")
+            path = READS[name].format(event=self.hall.event_path, sale=self.hall.path)
+            await self._insist(name, path)
 
     async def _insist(
         self, name: str, path: str, headers: dict[str, str] | None = None, body: Any = None
@@ -218,15 +237,13 @@ class Person:
         return "booked"
 
 
-async def forge(load: Load, hall: Hall, customer: Customer, seed: object) -> None:
-    """Ask with tokens that are none, as a broken or a hostile client does."""
-    rng = random.Random(f"{seed}")
-    rubbish = rng.choice(("", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "%00" * 99, "=" * 3_000))
-    if rng.random() < 0.5:
-        headers = customer.bearer | {"Access-Token": rubbish}
+async def forge(load: Load, hall: Hall, customer: Customer, forgery: Forgery) -> None:
+    """Ask with a token that opens nothing here, as a broken or a hostile client does."""
+    if forgery.kind == "access":
+        headers = customer.bearer | {"Access-Token": forgery.token}
         seats = {"seats": hall.labels[:1]}
         reply = await load.ask("forged_hold", f"{hall.path}/holds", headers, seats)
     else:
-        headers = {"Waiting-Token": rubbish}
+        headers = {"Waiting-Token": forgery.token}
         reply = await load.ask("forged_poll", f"{hall.path}/queue", headers)
-    load.note(f"forged: {reply.status}")
+    load.note(f"forged, {forgery.sort}: {reply.status}")

@@ -144,7 +144,7 @@ SCENARIOS = {
         arrivals=[(60, 1.0)],
         habits=Habits(
             party=(1,),
-            reads=("get_performance", "list_seats"),
+            reads=("get_event", "get_performance", "list_seats"),
             stays_seconds=60.0,
             pay_share=0.9,
             returns_after=21.0,
@@ -230,7 +230,7 @@ SCENARIOS = {
         thresholds=SOUND | UNFAILING | {"http_req_duration": ["p(90)<1000"], "sold": ["rate==1"]},
     ),
     "forged": Scenario(
-        "20,000 requests with malformed tokens while 2,000 people buy",
+        "20,000 requests with tokens that are none, or of another sale, while 2,000 people buy",
         people=2_000,
         seats=4_000,
         arrivals=[(60, 1.0)],
@@ -243,6 +243,7 @@ SCENARIOS = {
         | {
             "http_req_duration": ["p(90)<2000"],
             "forged": ["count>=20000"],
+            "forged_refused": ["rate==1"],  # 401, or 403 for one of another performance
             "booked": ["rate==1"],
         },
     ),

@@ -13,8 +13,10 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 from sqlalchemy import func, select, text
 
@@ -22,9 +24,10 @@ from tests import builders
 from tests.bench.__main__ import DURABLE, gunicorn
 from tests.builders import Customer
 from tests.conftest import config_for, dispose
+from tests.forgeries import forge
 from tests.postgres import Postgres
 from tests.rush import k6
-from tests.rush.people import Hall
+from tests.rush.people import Forgery, Hall
 from tests.rush.scenarios import Scenario
 from tests.servers import Scheduler, Web
 from webapp import create_app
@@ -33,6 +36,8 @@ from webapp.commands import migrate_to
 from webapp.db import Database, Tx
 from webapp.domain import catalogue, seatmap
 from webapp.domain.model import Booking, Hold, QueueEntry
+from webapp.web.house import House
+from webapp.web.tokens import Kind
 
 WORKERS, THREADS = 2, 24  # the defaults
 ACCOUNTS_AT_ONCE = 2_000
@@ -74,6 +79,7 @@ class Stage:
         self.jobs = Scheduler(self.url, directory / "jobs.log")
         self.sale = 0
         self.other_sale = 0
+        self.forgeries: list[Forgery] = []
         self.bare_port = 0  # of a bare Flask, where a scenario compares with it
         self.opens_at = self.db.clock.now()  # when the sale opens, as it says itself
         self.begins_at = 0.0  # when the first may come, by time.monotonic()
@@ -109,6 +115,8 @@ class Stage:
                     capacity=scenario.waiting,
                     rate_per_minute=scenario.waiting_per_minute,
                 )
+            if scenario.forged_per_second:
+                self.forgeries = self._forge()
             if scenario.dead_holds:
                 self.begins_at = self._place_dead_holds(hold_seconds)
             else:
@@ -124,6 +132,15 @@ class Stage:
             return
         with gunicorn("tests.bench.reference:application", self.url) as (port, _):
             yield port
+
+    def _forge(self) -> list[Forgery]:
+        house: House = self._app.extensions["jari"]
+        elsewhere = builders.make_sale(self.db)
+        return [
+            Forgery(kind, sort, token)
+            for kind in get_args(Kind)
+            for sort, token in forge(house, elsewhere, kind).items()
+        ]
 
     def _place_dead_holds(self, hold_seconds: int) -> float:
         """Place them as of one moment; return when it is `dead_after` before their end."""
@@ -154,12 +171,13 @@ class Stage:
         """Read the hall as a client would have it."""
         performance_id = sale or self.sale
 
-        def places(tx: Tx) -> Sequence[seatmap.Place]:
-            return seatmap.load(tx, catalogue.get_rules(tx, performance_id).seatmap_id).places
+        def read(tx: Tx) -> tuple[Sequence[seatmap.Place], str]:
+            sale = catalogue.get_sale(tx, performance_id)
+            return seatmap.load(tx, sale.rules.seatmap_id).places, sale.event_slug
 
-        found = self.db.read(places)
+        found, slug = self.db.read(read)
         rows = [f"{place.section} {place.row}" for place in found]
-        return Hall(performance_id, [place.label for place in found], rows)
+        return Hall(performance_id, [place.label for place in found], rows, slug)
 
     def count_sold(self) -> int:
         """Count the wanted seats that are sold now."""
@@ -197,6 +215,7 @@ class Stage:
             "begins_at": time.time() + self.begins_at - time.monotonic(),
             "people": self.scenario.people,
             "performance_id": self.sale,
+            "event_path": hall.event_path,
             "other_performance_id": self.other_sale,
             "scaled": k6.scaled(self.scenario),
         }
@@ -205,6 +224,7 @@ class Stage:
             "labels": hall.labels,
             "rows": hall.rows,
             "sessions": [customer.session for customer in self.customers],
+            "forgeries": [asdict(forgery) for forgery in self.forgeries],
             "waiting_sessions": [customer.session for customer in self.waiting],
         }
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from tests.conftest import config_for, dispose
 from tests.rush import gate, k6, report, watch
 from tests.rush.__main__ import run
 from tests.rush.load import Load, Measured, Party, Reply
-from tests.rush.people import Habits, Hall
+from tests.rush.people import READS, Habits, Hall
 from tests.rush.playing import BOOKING, STANDING, end, slice_p95s
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Scenario
 from tests.rush.stage import deadlocks
@@ -58,6 +58,7 @@ OK = ("get_availability", Reply(200, {}, 0))
         (("pay", Reply(409, {"code": "seats_taken"}, 0)), "undeclared"),  # declared for holds only
         (("forged_hold", Reply(201, {}, 0)), "undeclared"),  # got in with a token that is none
         (("forged_hold", Reply(409, {"code": "seats_taken"}, 0)), "undeclared"),
+        (("forged_poll", Reply(429, {"code": "poll_too_soon"}, 1)), "undeclared"),
     ],
 )
 def test_the_gate_tells_a_failure_from_a_declared_refusal(
@@ -180,19 +181,20 @@ def test_a_small_rush_passes_its_gate(tmp_path: Path) -> None:
         people=40,
         seats=40,
         arrivals=[(2, 1.0)],
-        habits=replace(
-            QUICK, reads=("get_performance", "list_seats"), pay_share=0.75, returns_after=3.5
-        ),
+        habits=replace(QUICK, reads=tuple(READS), pay_share=0.75, returns_after=3.5),
         capacity=20,
         hold_seconds=3,
-        forged_per_second=20,
+        forged_per_second=24,
         opens_in=0.5,
         thresholds=SOUND
-        | {"booked": ["rate==1"], "sold": ["rate==1"], "sold_out_after": ["value<60"]},
+        | {"booked": ["rate==1"], "sold": ["rate==1"], "sold_out_after": ["value<60"]}
+        | {"forged": ["count>=48"], "forged_refused": ["rate==1"]},
     )
     told = play(scenario, tmp_path)
     assert "| booked | 40 |" in told
-    assert "| list_seats |" in told
+    assert all(f"| {name} |" in told for name in READS)
+    assert told.count("| forged, ") == 12  # of each sort, and each with one answer
+    assert re.findall(r"\| forged, (.*): 403 ", told) == ["of another performance"]
     page = (tmp_path / "small.html").read_text()
     for plot in ("Arrivals, holds and bookings", "waiting and active", "Retries", "CPU", "pay"):
         assert re.search(f"<h3>[^<]*{plot}.*?<polyline points=.[0-9]", page), plot

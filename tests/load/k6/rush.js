@@ -24,7 +24,7 @@ const [known] = new SharedArray('known', () => {
 });
 const [stage] = shared('about');
 const [labels, rows, sessions] = [shared('labels'), shared('rows'), shared('sessions')];
-const waitingSessions = shared('waiting_sessions');
+const [waitingSessions, forgeries] = [shared('waiting_sessions'), shared('forgeries')];
 const told = Object.assign({}, known.scenarios[__ENV.SCENARIO], stage.scaled);
 const habits = told.habits;
 const path = `/performances/${stage.performance_id}`;
@@ -104,6 +104,7 @@ const lost = new Counter('lost');
 const withoutRetryAfter = new Counter('without_retry_after');
 const noSeats = new Counter('no_seats');
 const forged = new Counter('forged');
+const forgedRefused = new Rate('forged_refused');
 const booked = new Rate('booked');
 const bookings = new Counter('bookings');
 const waited = new Rate('waited');
@@ -191,6 +192,7 @@ class Person {
   }
 
   buy(payShare) {
+    this.read('get_event');
     this.read('get_performance');
     const refused = this.wait(Infinity);
     if (refused) return refused;
@@ -202,7 +204,8 @@ class Person {
   }
 
   read(name) {
-    if (habits.reads.includes(name)) insist(name, `${this.room}${known.reads[name]}`, {});
+    const where = known.reads[name].replace('{event}', stage.event_path).replace('{sale}', this.room);
+    if (habits.reads.includes(name)) insist(name, where, {});
   }
 
   // Join and poll until it is one's turn; return why it will not be, or nothing.
@@ -304,12 +307,14 @@ export function waitElsewhere() {
 }
 
 export function forge() {
-  forged.add(1);
-  const rubbish = pick(['x', 'a.b.c', 'eyJhbGciOiJub25lIn0.e30.', '%00'.repeat(99), '='.repeat(3000)]);
-  if (Math.random() < 0.5) {
-    const headers = { Authorization: `Bearer ${pick(sessions)}`, 'Access-Token': rubbish };
-    ask('forged_hold', `${path}/holds`, headers, { seats: [labels[0]] });
+  const { kind, token } = forgeries[exec.scenario.iterationInTest % forgeries.length];
+  let reply;
+  if (kind === 'access') {
+    const headers = { Authorization: `Bearer ${pick(sessions)}`, 'Access-Token': token };
+    reply = ask('forged_hold', `${path}/holds`, headers, { seats: [labels[0]] });
   } else {
-    ask('forged_poll', `${path}/queue`, { 'Waiting-Token': rubbish });
+    reply = ask('forged_poll', `${path}/queue`, { 'Waiting-Token': token });
   }
+  forged.add(1);
+  forgedRefused.add(reply.status >= 400 && reply.status < 500);
 }
