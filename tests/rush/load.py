@@ -25,6 +25,7 @@ from webapp.web import contract
 from webapp.web.contract import Operation
 
 PATIENCE_SECONDS = 30.0
+CONFLICT = "409 "  # how the name of what happened to somebody begins who was refused with it
 KEPT_SECONDS = 74.0  # a connection outlasts its last request; longer than between two polls
 
 
@@ -175,6 +176,8 @@ class Load:
             measured.busy_milliseconds.append(measured.milliseconds[-1])
         code = "" if reply.ok else reply.body.get("code", "")
         measured.outcomes[f"{reply.status or 'lost'} {code}".strip()] += 1
+        if reply.status == 409:
+            self.note(f"{CONFLICT}{code}")
         undeclared = bool(reply.status) and (reply.status, code) not in DECLARED[name]
         measured.undeclared += undeclared
         measured.lost += reply.status == 0

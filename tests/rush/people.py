@@ -36,6 +36,8 @@ READS = {
     "list_seats": "{sale}/seats?status=free&limit=50",
 }
 
+ELSEWHERE = "arrived elsewhere"
+
 # Refusals that say: look again, somebody else was quicker.
 GONE = ("seats_taken", "not_enough_seats")
 
@@ -163,6 +165,7 @@ class Person:
 
     async def wait_for_ever(self) -> None:
         """Wait until one's turn or until cancelled, and note how it ended."""
+        self.load.note(ELSEWHERE)
         why = "never answered"
         try:
             why = await self.wait() or "admitted"

@@ -36,7 +36,12 @@ class Outcome:
 async def rush(stage: Stage, seed: str) -> Outcome:
     """Let everybody come; return what happened."""
     processes = {"web": stage.web.pid, "jobs": stage.jobs.pid, "postgres": stage.server.pid}
-    watch = Watch(stage.url, stage.sale, stage.web.port, processes)
+    sales = {
+        "sale": stage.sale,
+        "other_sale": stage.other_sale,
+        "wanted": stage.scenario.wanted_seats,
+    }
+    watch = Watch(stage.url, sales, stage.web.port, processes)
     # Those who press on do not pause, and there are more of them than this machine has ports.
     kept_seconds = KEPT_UNDER_PRESSURE if stage.scenario.pressure else KEPT_SECONDS
     load = Load(stage.web.port, kept_seconds)

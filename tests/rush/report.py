@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rush.gate import Verdict, percentile
+from tests.rush.load import CONFLICT
+from tests.rush.people import ELSEWHERE
 from tests.rush.playing import Outcome
 from tests.rush.scenarios import Scenario
 
@@ -23,6 +25,7 @@ STYLE = (
     "table{border-collapse:collapse;font-size:.875rem}"
     "td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:left;vertical-align:top}"
     "svg{width:100%;height:auto}text{font:12px system-ui;fill:#555}"
+    "polyline{fill:none;stroke-linecap:round}"
     ".failed{background:#fde2e2}h3{margin-bottom:0}"
 )
 FAILED = "✗ FAILED"
@@ -107,8 +110,15 @@ def _figure(value: float) -> str:
 
 
 def _sold_out(run: Run) -> str:
-    after = run.outcome.watch.sold_out_after(run.scenario.seats)
-    return "Not sold out." if math.isinf(after) else f"All seats sold after {after:.0f} s."
+    after, scenario = run.outcome.watch.sold_out_after(), run.scenario
+    if math.isinf(after):
+        return "Not sold out."
+    seats = (
+        "All seats"
+        if scenario.wanted_seats == scenario.seats
+        else f"All {scenario.wanted_seats:,} seats that were wanted"
+    )
+    return f"{seats} sold after {after:.0f} s."
 
 
 def _retries(outcome: Outcome) -> str:
@@ -235,7 +245,10 @@ def _plots(run: Run) -> list[str]:
     load, watch = run.outcome.load, run.outcome.watch
     seconds = [float(second) for second in range(int(run.outcome.seconds) + 1)]
     sampled, samples = watch.series.seconds, watch.series.values
-    sold_out = watch.sold_out_after(run.scenario.seats)
+    sold_out = watch.sold_out_after()
+    arrived = ["arrived", *([ELSEWHERE] if run.scenario.waiting else [])]
+    waiting = ["waiting", *(["waiting elsewhere"] if run.scenario.waiting else [])]
+    conflicts = [name for name in sorted(load.events) if name.startswith(CONFLICT)]
 
     def series(title: str, *names: str) -> str:
         return _plot(title, sampled, {name: samples[name] for name in names}, sold_out)
@@ -252,8 +265,8 @@ def _plots(run: Run) -> list[str]:
     }
     drawn = [
         "<h2>As it went</h2>",
-        counts("Arrivals, holds and bookings each second", "arrived", "held", "booked"),
-        series("People waiting and active", "waiting", "active"),
+        counts("Arrivals, holds and bookings each second", *arrived, "held", "booked"),
+        series("People waiting and active", *waiting, "active"),
         series("Seats held and sold", "held", "sold"),
         _plot("Transactions each second", sampled, refused, sold_out),
         _plot(
@@ -262,6 +275,7 @@ def _plots(run: Run) -> list[str]:
             retries,
             sold_out,
         ),
+        counts("Conflicts: refusals with 409 each second", *conflicts),
         series("Database connections at work: running, blocked or reading", "running", "blocked"),
         _plot("CPU, percent of one core (load: this harness)", sampled, cpu, sold_out),
         "<h2>Milliseconds, by request</h2>",
@@ -283,26 +297,33 @@ def _each_second(moments: Sequence[float], seconds: Sequence[float]) -> list[flo
 
 def _percentiles(
     began: Sequence[float], milliseconds: Sequence[float], seconds: Sequence[float]
-) -> dict[str, list[float]]:
+) -> dict[str, list[float | None]]:
+    """Return percentiles by the second; none of a second in which nothing was asked."""
     groups: list[list[float]] = [[] for _ in seconds]
     for moment, value in zip(began, milliseconds, strict=True):
         groups[min(int(moment), len(groups) - 1)].append(value)
-    return {f"p{p}": [percentile(group, p) for group in groups] for p in (50, 90, 99)}
+    return {
+        f"p{p}": [percentile(group, p) if group else None for group in groups]
+        for p in (50, 90, 95, 99)
+    }
 
 
-def _plot(title: str, x: Sequence[float], lines: Mapping[str, Sequence[float]], mark: float) -> str:
-    """Draw lines over seconds, and a mark where the last seat was sold."""
-    top = max((max(values, default=0.0) for values in lines.values()), default=0.0) or 1.0
+def _plot(
+    title: str, x: Sequence[float], lines: Mapping[str, Sequence[float | None]], mark: float
+) -> str:
+    """Draw lines over seconds, broken where there is nothing, and a mark where the last seat was sold."""
+    top = max((value or 0.0 for values in lines.values() for value in values), default=0.0) or 1.0
     end = max(x, default=0.0) or 1.0
     across, up = WIDTH - LEFT - 10, HEIGHT - BOTTOM - 26
     drawn = []
     for number, (name, values) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        points = " ".join(
-            f"{LEFT + across * at / end:.1f},{26 + up * (1 - value / top):.1f}"
-            for at, value in zip(x, values, strict=True)
-        )
-        drawn.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
+        for part in _unbroken(x, values):
+            points = " ".join(
+                f"{LEFT + across * at / end:.1f},{26 + up * (1 - value / top):.1f}"
+                for at, value in part
+            )
+            drawn.append(f'<polyline points="{points}" stroke="{colour}"/>')
         drawn.append(
             f'<text x="{LEFT + 8 + 150 * number}" y="16" style="fill:{colour}">{name}</text>'
         )
@@ -321,6 +342,19 @@ def _plot(title: str, x: Sequence[float], lines: Mapping[str, Sequence[float]], 
         f'<text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end">{end:,.0f} s</text>'
         f"{''.join(drawn)}</svg>"
     )
+
+
+def _unbroken(
+    x: Sequence[float], values: Sequence[float | None]
+) -> list[list[tuple[float, float]]]:
+    """Return the parts of a line between which there is nothing; one of a single point has it twice, as a dot."""
+    parts: list[list[tuple[float, float]]] = [[]]
+    for at, value in zip(x, values, strict=True):
+        if value is not None:
+            parts[-1].append((at, value))
+        elif parts[-1]:
+            parts.append([])
+    return [part * 2 if len(part) == 1 else part for part in parts if part]
 
 
 def write(run: Run, directory: Path) -> Path:

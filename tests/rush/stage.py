@@ -41,6 +41,7 @@ from webapp.web.tokens import Kind
 
 WORKERS, THREADS = 2, 24  # the defaults
 ACCOUNTS_AT_ONCE = 2_000
+HOLDS_A_LINE = 2_000  # of progress
 PREPARING = 4  # threads that place the dead holds
 PLACED_PER_SECOND = 120.0  # at the least: so long before they expire
 
@@ -88,6 +89,7 @@ class Stage:
         made: list[Customer] = []
         while len(made) < count:
             made += builders.make_accounts(self.db, min(ACCOUNTS_AT_ONCE, count - len(made)))
+            print(f"accounts: {len(made):,} of {count:,}", flush=True)
         return made
 
     @contextlib.contextmanager
@@ -154,7 +156,9 @@ class Stage:
             builders.place(self.db, admitted, [number])
 
         with ThreadPoolExecutor(PREPARING) as pool:
-            list(pool.map(place, range(len(owners))))
+            for number, _ in enumerate(pool.map(place, range(len(owners))), 1):
+                if number % HOLDS_A_LINE == 0 or number == len(owners):
+                    print(f"holds that will expire: {number:,} of {len(owners):,}", flush=True)
         self.db.clock = running
         begins_at = self._when(began + timedelta(seconds=hold_seconds - self.scenario.dead_after))
         if begins_at < time.monotonic() + 1:

@@ -20,13 +20,12 @@ import psycopg
 import pytest
 
 from tests.conftest import config_for, dispose
-from tests.rush import gate, k6, report, watch
+from tests.rush import gate, k6, profiling, report, stage, watch
 from tests.rush.__main__ import run
-from tests.rush.load import Load, Measured, Party, Reply
+from tests.rush.load import FORGED, Load, Measured, Party, Reply
 from tests.rush.people import READS, Habits, Hall
 from tests.rush.playing import BOOKING, STANDING, end, slice_p95s
 from tests.rush.scenarios import SCENARIOS, SOUND, UNFAILING, Scenario
-from tests.rush.stage import deadlocks
 from tests.rush.test_lines import House, answer
 from tests.rush.test_lines import run as alone
 from tests.servers import ROOT, until
@@ -107,11 +106,11 @@ def test_people_choose_free_neighbours_of_one_row() -> None:
         assert set(hall.choose("fffff", 1, 0.4, rng)) <= {"A1", "A2"}
 
 
-def play(scenario: Scenario, directory: Path) -> str:
+def play(scenario: Scenario, directory: Path, *, profile: bool = False) -> str:
     """Rush it, expect that it passes, and return what is told of it."""
     # In a thread: the browser's tests leave an event loop running in this one.
     with ThreadPoolExecutor(1) as aside:
-        assert aside.submit(run, "small", scenario, "1", directory).result()
+        assert aside.submit(run, "small", scenario, "1", directory, profile=profile).result()
     return (directory / "small.md").read_text()
 
 
@@ -139,7 +138,7 @@ def test_a_look_at_the_metrics_that_is_lost_ends_nothing(monkeypatch: pytest.Mon
 
     async def look() -> None:
         async with House(lambda number: b"" if number < 3 else told).open() as port:
-            eye = watch.Watch("", 0, port, {})
+            eye = watch.Watch("", {}, port, {})
             looking = asyncio.create_task(eye._look_at_retries())
             async with asyncio.timeout(30):
                 while not eye.retries.seconds:
@@ -173,6 +172,26 @@ def test_the_wait_for_a_503_is_told_by_itself() -> None:
     assert len(load.calls["pay"].busy_milliseconds) == 1
 
 
+PLOTS = {
+    "Arrivals, holds and bookings each second": ["arrived", "held", "booked"],
+    "People waiting and active": ["waiting", "active"],
+    "Seats held and sold": ["held", "sold"],
+    "Transactions each second": ["refused or run again", "committed"],
+    "Retries within five seconds, by SQLSTATE or constraint": ["40001", "40P01"],
+    "Database connections at work: running, blocked or reading": ["running", "blocked"],
+    "CPU, percent of one core (load: this harness)": ["web", "jobs", "postgres", "load"],
+}
+
+
+def plots(page: str) -> dict[str, list[str]]:
+    """Return the names of the lines in each plot that have a point at least, by the plot's title."""
+    drawn = re.compile(r'(?:<polyline points="[0-9][^>]*>)+<text [^>]*>([^<]*)<')
+    return {
+        title: drawn.findall(svg)
+        for title, svg in re.findall(r"<h3>([^<]*)</h3>(<svg.*?</svg>)", page)
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.failure("F35")
 def test_a_small_rush_passes_its_gate(tmp_path: Path) -> None:
@@ -195,10 +214,17 @@ def test_a_small_rush_passes_its_gate(tmp_path: Path) -> None:
     assert all(f"| {name} |" in told for name in READS)
     assert told.count("| forged, ") == 12  # of each sort, and each with one answer
     assert re.findall(r"\| forged, (.*): 403 ", told) == ["of another performance"]
+    parts = re.findall(r"^(?:\| metric|## \w+)", told, re.MULTILINE)
+    assert parts[0] == "| metric", "the thresholds come first"
+    assert "\n    ok  sold_seats\n" in told.partition("## Integrity\n")[2].partition("## ")[0]
     page = (tmp_path / "small.html").read_text()
-    for plot in ("Arrivals, holds and bookings", "waiting and active", "Retries", "CPU", "pay"):
-        assert re.search(f"<h3>[^<]*{plot}.*?<polyline points=.[0-9]", page), plot
+    assert page.index("<th>threshold</th>") < page.index("<svg")
     assert ">sold out</text>" in page
+    drawn = plots(page)
+    for title, lines in PLOTS.items():
+        assert sorted(drawn[title]) == sorted(lines), title
+    for call in ("join_queue", "poll_queue", "place_hold", "pay", *READS, *FORGED):
+        assert drawn[call] == ["p50", "p90", "p95", "p99"], call
 
 
 def processes_of(directory: Path) -> set[int]:
@@ -243,16 +269,88 @@ def test_a_stage_on_which_nobody_bought_fails(tmp_path: Path) -> None:
     file, output = tmp_path / "stage.json", tmp_path / "output"
     command = [sys.executable, "-m", "tests.rush", "hot-seats", "--scale", "0.01", "--stage", file]
     with output.open("w") as told:
-        stage = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=told)
+        staged = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=told)
     try:
         until(lambda: "people may come" in output.read_text(), what="the stage")
         assert json.loads(file.read_text())["about"]["scaled"]["thresholds"]["http_req_failed"]
-        stage.terminate()
-        assert stage.wait(60) == 1
+        staged.terminate()
+        assert staged.wait(60) == 1
     finally:
-        stage.kill()
+        staged.kill()
     assert "| sold | `rate==1` | 0 | ✗ FAILED |" in output.read_text()
     assert "| integrity | `rate==1` | 1 | ✓ |" in output.read_text()
+
+
+@pytest.mark.slow
+def test_a_profile_tells_what_the_database_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "SAMPLE_SECONDS", 0.001)  # few statements, each of a millisecond
+    scenario = Scenario(
+        "10 people buy", 10, 10, [(2, 1.0)], QUICK, SOUND | {"booked": ["rate==1"]}, opens_in=0.5
+    )
+    play(scenario, tmp_path, profile=True)
+    told = (tmp_path / "small-profile.md").read_text()
+    assert re.search(r"^\| \d+ \| \d.*\| `UPDATE seat SET", told, re.MULTILINE)
+    assert re.search(r"^## What statements were at, of [1-9]\d* samples\n\n- ", told, re.MULTILINE)
+    assert re.search(r"^## Statements over 100 ms: \d+$", told, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_what_is_made_beforehand_is_told_step_by_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "ACCOUNTS_AT_ONCE", 4)
+    monkeypatch.setattr(stage, "HOLDS_A_LINE", 3)
+    scenario = Scenario(
+        "nobody", 10, 10, [(1, 1.0)], QUICK, {}, dead_holds=6, dead_after=1.0, opens_in=0.5
+    )
+    with stage.staged(scenario, tmp_path):
+        told = capsys.readouterr().out.splitlines()
+    assert told == [
+        *(f"accounts: {n} of 10" for n in (4, 8, 10)),
+        *(f"accounts: {n} of 6" for n in (4, 6)),
+        *(f"holds that will expire: {n} of 6" for n in (3, 6)),
+    ]
+
+
+def test_a_line_of_progress_is_no_longer_than_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    watch.Watch("", {}, 0, {})._say(7.0, dict.fromkeys(("waiting", "active", "held", "sold"), 9e5))
+    told = capsys.readouterr().out
+    assert told == "\r    7 s  waiting 900,000  active 900,00\x1b[K"
+
+
+def test_a_second_in_which_nothing_was_asked_is_not_drawn_as_a_quick_one() -> None:
+    lines = report._percentiles([0.5, 3.1, 4.2], [70.0, 80.0, 90.0], [0.0, 1.0, 2.0, 3.0, 4.0])
+    assert lines["p95"] == [70.0, None, None, 80.0, 90.0]
+    drawn = report._plot("", [0.0, 1.0, 2.0, 3.0, 4.0], {"p95": lines["p95"]}, 9.0)
+    dot, line = re.findall(r'points="([^"]+)"', drawn)
+    assert len(set(dot.split())) == 1
+    assert len(set(line.split())) == 2
+
+
+@pytest.mark.slow
+def test_those_who_are_told_that_their_seats_are_gone_are_plotted_and_the_wanted_ones_are_sold_out(
+    tmp_path: Path,
+) -> None:
+    scenario = Scenario(
+        "20 people want the same 2 of 40 seats",
+        people=20,
+        seats=40,
+        arrivals=[(1, 1.0)],
+        habits=replace(QUICK, wanted=0.05, look_seconds=0.01),
+        opens_in=0.5,
+        thresholds=SOUND | {"sold": ["rate==1"]},
+    )
+    told = play(scenario, tmp_path)
+    assert "All 2 seats that were wanted sold after" in told
+    page = (tmp_path / "small.html").read_text()
+    assert plots(page)["Conflicts: refusals with 409 each second"] == ["409 seats_taken"]
+    assert ">sold out</text>" in page
 
 
 @pytest.mark.slow
@@ -287,6 +385,9 @@ def test_those_who_wait_elsewhere_are_counted_in(tmp_path: Path) -> None:
         thresholds=SOUND | UNFAILING | {"booked": ["rate==1"], "waited": ["rate==1"]},
     )
     told = play(scenario, tmp_path)
+    drawn = plots((tmp_path / "small.html").read_text())
+    assert "arrived elsewhere" in drawn["Arrivals, holds and bookings each second"]
+    assert "waiting elsewhere" in drawn["People waiting and active"]
     assert "| join_queue | 25 |" in told
     assert "| poll_queue |" in told
     assert "| elsewhere: admitted |" in told  # their line moves
@@ -417,7 +518,7 @@ def test_slow_purchases_do_not_hide_behind_quick_looks() -> None:
 def test_a_deadlock_is_counted_whoever_lost_it(postgres_url: str) -> None:
     app = create_app(config_for(postgres_url))
     db = app.extensions["jari"].db
-    assert db.read(deadlocks) == 0
+    assert db.read(stage.deadlocks) == 0
     lock = "SELECT pg_advisory_xact_lock(%s)"
     with (
         psycopg.connect(postgres_url) as one,
@@ -433,7 +534,7 @@ def test_a_deadlock_is_counted_whoever_lost_it(postgres_url: str) -> None:
         with contextlib.suppress(psycopg.errors.DeadlockDetected):
             waits.result()
         one.rollback()
-    until(lambda: db.read(deadlocks) == 1, what="the server's count")
+    until(lambda: db.read(stage.deadlocks) == 1, what="the server's count")
     dispose(app)
 
 

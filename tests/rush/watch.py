@@ -8,6 +8,7 @@ import asyncio
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,14 +22,16 @@ from tests.rush.load import PATIENCE_SECONDS
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STATES = """
-SELECT count(*) FILTER (WHERE ended_at IS NULL AND admitted_at IS NULL),
-       count(*) FILTER (WHERE ended_at IS NULL AND access_expires_at > now())
-FROM queue_entry WHERE performance_id = %(sale)s AND retired_at IS NULL
+SELECT count(*) FILTER (WHERE performance_id = %(sale)s AND admitted_at IS NULL),
+       count(*) FILTER (WHERE performance_id = %(sale)s AND access_expires_at > now()),
+       count(*) FILTER (WHERE performance_id = %(other_sale)s AND admitted_at IS NULL)
+FROM queue_entry
+WHERE performance_id IN (%(sale)s, %(other_sale)s) AND ended_at IS NULL AND retired_at IS NULL
 """
 _SEATS = """
 SELECT count(*) FILTER (WHERE ticket_id IS NULL AND held_until > now()),
        count(*) FILTER (WHERE ticket_id IS NOT NULL)
-FROM seat WHERE performance_id = %(sale)s
+FROM seat WHERE performance_id = %(sale)s AND seat_no < %(wanted)s
 """
 
 # What the server counts, and what its connections do just now.
@@ -91,13 +94,16 @@ def _own_processes() -> list[int]:
 class Watch:
     """Looks once a second until it is cancelled."""
 
-    def __init__(self, url: str, sale: int, port: int, processes: Mapping[str, int]) -> None:
+    def __init__(
+        self, url: str, sales: Mapping[str, int], port: int, processes: Mapping[str, int]
+    ) -> None:
+        """`sales`: the `sale`, the `other_sale` or 0, and how many seats of the former are `wanted`."""
         self.series = Series()
         self.retries = Series()  # transactions run again since the start, by SQLSTATE
         self.metrics_lost = 0  # looks at the service's metrics that had no answer
         self.cpu_total: dict[str, float] = {}
         self._url = url
-        self._sale = sale
+        self._sales = sales
         self._metrics = Line(port, METRICS_EVERY_SECONDS * 2)
         self._processes = processes
 
@@ -144,10 +150,10 @@ class Watch:
                 self.retries.add(time.perf_counter() - began, sums)
             await asyncio.sleep(METRICS_EVERY_SECONDS)
 
-    def sold_out_after(self, seats: int) -> float:
-        """Return after how many seconds all seats were sold; infinity: they were not."""
+    def sold_out_after(self) -> float:
+        """Return after how many seconds all wanted seats were sold; infinity: they were not."""
         for second, sold in zip(self.series.seconds, self.series.values["sold"], strict=True):
-            if sold >= seats:
+            if sold >= self._sales["wanted"]:
                 return second
         return float("inf")
 
@@ -157,21 +163,26 @@ class Watch:
         }
 
     async def _ask(self, database: psycopg.AsyncConnection) -> dict[str, float]:
-        waiting, active = await self._row(database, _STATES)
+        waiting, active, elsewhere = await self._row(database, _STATES)
         held, sold = await self._row(database, _SEATS)
         running, waits = await self._row(database, _DOING)
         people = {"waiting": waiting, "active": active}
+        if self._sales["other_sale"]:
+            people["waiting elsewhere"] = elsewhere
         return people | {"held": held, "sold": sold, "running": running, "blocked": waits}
 
-    async def _row(self, database: psycopg.AsyncConnection, query: str) -> tuple[float, float]:
-        cursor = await database.execute(query, {"sale": self._sale})
+    async def _row(self, database: psycopg.AsyncConnection, query: str) -> tuple[float, ...]:
+        cursor = await database.execute(query, self._sales)
         row = await cursor.fetchone()
         assert row is not None
-        return row[0], row[1]
+        return tuple(row)
 
     def _say(self, second: float, sample: Mapping[str, float]) -> None:
         if not sys.stdout.isatty() and int(second) % 10:
             return  # a log needs no line a second
         told = "  ".join(f"{name} {value:,.0f}" for name, value in sample.items())
-        start, end = ("\r", "\x1b[K") if sys.stdout.isatty() else ("", "\n")
-        print(f"{start}{second:5.0f} s  {told}", end=end, flush=True)
+        line = f"{second:5.0f} s  {told}"
+        if sys.stdout.isatty():  # a longer one than fits would be left behind by the next
+            print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K", end="", flush=True)
+        else:
+            print(line, flush=True)
