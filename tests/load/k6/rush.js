@@ -50,7 +50,7 @@ function part(name, seconds, count, first, run, atOnce = count) {
     preAllocatedVUs: atOnce,
     maxVUs: atOnce,
     gracefulStop: `${told.patience_seconds}s`,
-    env: { FIRST: String(comes) },
+    env: { FIRST: String(comes), COUNT: String(count) },
   };
 }
 
@@ -60,8 +60,10 @@ function people(name, seconds, count) {
   begins += seconds;
 }
 
-told.arrivals.forEach(([seconds, share], number) => {
-  people(`arrivals_${number + 1}`, seconds, Math.round(share * stage.people));
+let share = 0; // of the people, in the parts so far: rounded one by one they could be more than there are
+told.arrivals.forEach(([seconds, more], number) => {
+  share += more;
+  people(`arrivals_${number + 1}`, seconds, Math.round(share * stage.people) - comes);
 });
 if (told.pressure) {
   // The harness finds out what the house takes; here it is said, in people per second.
@@ -289,8 +291,9 @@ export function setup() {
 }
 
 export function come() {
+  // k6 begins one iteration more than a part has: that would be the first person of the next part.
+  if (exec.scenario.iterationInTest >= Number(__ENV.COUNT)) return;
   const number = Number(__ENV.FIRST) + exec.scenario.iterationInTest;
-  if (number >= sessions.length) return;
   const end = new Person(sessions[number], path).come();
   booked.add(end === 'booked');
   if (end === 'booked') bookings.add(1);
