@@ -16,6 +16,7 @@ from webapp.domain import (
     catalogue,
     halls,
     holds,
+    sales,
     staying,
     waiting_room,
 )
@@ -126,9 +127,7 @@ def make_sale(
             "seats_max": seats_max,
             "single_seat_rule": single_seat_rule,
         } | more
-        return catalogue.open_performance(
-            tx, values, prices, blocked, catalogue.ROOM | (room or {})
-        )
+        return sales.open_performance(tx, values, prices, blocked, sales.ROOM | (room or {}))
 
     return db.transact(work)
 

@@ -11,11 +11,11 @@ from webapp.db import Database, new_id
 from webapp.domain import (
     admission,
     bookings,
-    catalogue,
     holds,
     lottery,
     pace,
     rooms,
+    sales,
     tickets,
     waiting_room,
     wallet,
@@ -61,8 +61,8 @@ def play(app: Flask, db: Database, clock: AdvancingClock) -> None:
     organiser = make_accounts(db, role="organiser")[0]
     own = make_sale(db, seats=10, organiser=organiser)
     for paused in (True, False):
-        db.transact(catalogue.set_paused, own, organiser.id, paused)
-    db.transact(catalogue.set_single_seat_rule, own, organiser.id, "lenient")
+        db.transact(sales.set_paused, own, organiser.id, paused)
+    db.transact(sales.set_single_seat_rule, own, organiser.id, "lenient")
     anna, ben, cho, dora, emil, fay, gus, hana = make_accounts(db, 8)
     poor = make_accounts(db, balance_minor=0)[0]
     db.transact(wallet.top_up, poor.id, new_id(), 5_000)

@@ -23,7 +23,7 @@ from tests.conftest import AdvancingClock, config_for, dispose
 from webapp import create_app
 from webapp.commands import COMMANDS, demo_house, migrate_to, schema
 from webapp.db import Database, Tx, new_id
-from webapp.domain import accounts, catalogue, seatmap, wallet
+from webapp.domain import accounts, catalogue, sales, seatmap, wallet
 from webapp.domain.catalogue import Rules
 from webapp.domain.model import Account, Event, LedgerEntry, Performance, Seat, Wallet
 from webapp.web import sessions
@@ -302,7 +302,7 @@ def test_sales_share_their_hall_and_the_house_organiser(app: Flask, db: Database
 def test_a_new_sale_may_be_an_organisers(app: Flask, db: Database) -> None:
     organiser = make_accounts(db, role="organiser")[0]
     made = answer(app, "new-sale", "--seats", 30, "--organiser", organiser.email)
-    assert db.read(catalogue.list_own, organiser.id) == [made["performance_id"]]
+    assert db.read(sales.list_own, organiser.id) == [made["performance_id"]]
 
 
 def test_a_new_sale_is_nobody_elses(app: Flask, db: Database) -> None:

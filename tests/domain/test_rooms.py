@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tests.builders import Customer, enter, make_accounts, make_sale, place
 from tests.conftest import AdvancingClock
 from webapp.db import Database, new_id
-from webapp.domain import admission, catalogue, lottery, rooms, seatmap, waiting_room
+from webapp.domain import admission, catalogue, lottery, rooms, sales, seatmap, waiting_room
 from webapp.domain.errors import Invalid, NotFound, TurnOver
 from webapp.domain.model import JournalEntry
 from webapp.domain.waiting_room import Arrival, Stay
@@ -86,7 +86,7 @@ def test_the_journal_tells_who_steered(db: Database, clock: AdvancingClock, oper
     db.transact(rooms.disinvite, *mine, guest.email)
     db.transact(rooms.revoke, *mine, other.email)
     for paused in (True, False):
-        db.transact(catalogue.set_paused, *mine, paused)
+        db.transact(sales.set_paused, *mine, paused)
     clock.advance(61)
     db.transact(lottery.close, sale)
     db.transact(lottery.set_beacon, *mine, "rain")

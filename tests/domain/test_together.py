@@ -15,7 +15,16 @@ from tests.conftest import AdvancingClock
 from tests.faults import Faults
 from tests.races.soundness import assert_sound
 from webapp.db import Database, new_id
-from webapp.domain import accounts, catalogue, holds, seatmap, staying, together, waiting_room
+from webapp.domain import (
+    accounts,
+    catalogue,
+    holds,
+    sales,
+    seatmap,
+    staying,
+    together,
+    waiting_room,
+)
 from webapp.domain.errors import TurnOver
 from webapp.domain.holds import Held
 from webapp.domain.model import Event, Hold, JournalEntry, Performance
@@ -131,7 +140,7 @@ def test_nobody_holds_in_a_sale_that_has_stopped(
     if state == "paused_at":
         query = select(Event.organiser_id).join(Performance).where(Performance.id == sale)
         owner = db.read(lambda tx: tx.execute(query).scalar_one())
-        db.transact(catalogue.set_paused, sale, owner, True)
+        db.transact(sales.set_paused, sale, owner, True)
     else:
         clock.advance(86_401)
     with pytest.raises(NotTogether) as others:

@@ -27,6 +27,7 @@ from webapp.domain import (
     catalogue,
     holds,
     leases,
+    sales,
     seatmap,
     staying,
     tickets,
@@ -258,7 +259,7 @@ class Simulation:
 
     def pause(self) -> None:
         self.model.paused = not self.model.paused
-        self.expect("ok", catalogue.set_paused, self.sale, self.organiser.id, self.model.paused)
+        self.expect("ok", sales.set_paused, self.sale, self.organiser.id, self.model.paused)
 
     def wait(self) -> None:
         self.clock.at += timedelta(seconds=self.rng.choice([0.5, 3, 10, 30, 60]))

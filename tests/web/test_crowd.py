@@ -16,7 +16,7 @@ from tests.conftest import config_for, dispose
 from tests.races.soundness import assert_sound
 from webapp import create_app
 from webapp.db import Busy, new_id
-from webapp.domain import bookings, catalogue, holds, seatmap
+from webapp.domain import bookings, holds, sales, seatmap
 from webapp.domain.bookings import Payment
 from webapp.domain.errors import Refusal
 from webapp.domain.idempotency import Answer, Request
@@ -90,7 +90,7 @@ def test_a_pause_is_heard_by_the_whole_crowd(app: Flask) -> None:
     sale = make_sale(db, organiser=organiser)
     people = [enter(db, one, sale) for one in make_accounts(db, CROWD)]
     places = house.seatmap_of(house.sales.get(sale)).places
-    db.transact(catalogue.set_paused, sale, organiser.id, True)
+    db.transact(sales.set_paused, sale, organiser.id, True)
 
     def ask(number: int) -> str:
         try:

@@ -7,7 +7,7 @@ from tests.builders import enter, make_accounts, make_sale, pay, place
 from tests.conftest import AdvancingClock
 from tests.web.surfer import Surfer
 from webapp.db import Database
-from webapp.domain import bookings, catalogue
+from webapp.domain import bookings, catalogue, sales
 from webapp.domain.bookings import Booked
 
 
@@ -35,7 +35,7 @@ def test_pausing_and_resuming(app: Flask, db: Database) -> None:
     assert db.read(catalogue.get_rules, sale).paused_at is None
 
 
-@pytest.mark.parametrize("rule", catalogue.SINGLE_SEAT_RULES)
+@pytest.mark.parametrize("rule", sales.SINGLE_SEAT_RULES)
 def test_the_rule_for_single_seats_is_the_organisers(app: Flask, db: Database, rule: str) -> None:
     [organiser] = make_accounts(db, role="organiser")
     sale = make_sale(db, organiser=organiser)

@@ -19,7 +19,7 @@ from tests.web.contract import Api
 from tests.web.surfer import Surfer
 from tests.web.visitors import keep_to
 from webapp.db import Database, new_id
-from webapp.domain import catalogue, leases, lottery, outlook, pace, rooms, waiting_room
+from webapp.domain import catalogue, leases, lottery, outlook, pace, rooms, sales, waiting_room
 from webapp.domain.model import Lottery
 from webapp.domain.waiting_room import Arrival
 from webapp.web import phrases, queue
@@ -464,7 +464,7 @@ def test_who_waits_is_told_how_it_goes(
     for person in people:
         api.ok("join_queue", person, path={"performance_id": sale})
     ush(db)
-    db.transact(catalogue.set_paused, sale, None, paused)
+    db.transact(sales.set_paused, sale, None, paused)
     api.house.sales.forget()
     keep_to(api.house, replace(db.read(outlook.look, sale), **room))
     place = api.ok("join_queue", people[-1], path={"performance_id": sale})
@@ -485,7 +485,7 @@ def test_who_has_no_number_for_want_of_the_beacon_is_told_so(
     [person] = make_accounts(db)
     api = Api(app)
     one = api.ok("join_queue", person, path={"performance_id": sale})
-    db.transact(catalogue.set_paused, sale, None, paused)
+    db.transact(sales.set_paused, sale, None, paused)
     api.house.sales.forget()
     keep_to(api.house, replace(db.read(outlook.look, sale), awaits_beacon=True))
     place = api.ok("poll_queue", waiting=one["waiting_token"], path={"performance_id": sale})

@@ -17,7 +17,7 @@ from tests.web.surfer import Page, Surfer
 from tests.web.visitors import keep_to
 from tests.web.watching import Watch
 from webapp.db import Database
-from webapp.domain import bookings, catalogue, holds, leases, outlook, rooms, seatmap, wallet
+from webapp.domain import bookings, holds, leases, outlook, rooms, sales, seatmap, wallet
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import AlreadyBooked
 from webapp.web import phrases
@@ -540,7 +540,7 @@ def test_a_paused_sale_keeps_the_turn(app: Flask, db: Database) -> None:
     sale = make_sale(db, organiser=organiser)
     surfer = Surfer(app, customer(db))
     seats = go_inside(surfer, sale)
-    db.transact(catalogue.set_paused, sale, organiser.id, True)
+    db.transact(sales.set_paused, sale, organiser.id, True)
     page = surfer.send(seats, "/hold", 409, seat="ST-A-1")
     assert "The sale is paused; what you hold can still be paid. Your turn" in page.words
     assert page.heading == "Choose your seats"

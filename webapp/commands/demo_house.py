@@ -20,7 +20,7 @@ from flask.cli import with_appcontext
 from webapp.commands.sales import Hall, store_hall
 from webapp.commands.speaking import Operation, say
 from webapp.db import Tx, new_id
-from webapp.domain import accounts, auditoriums, catalogue, seatmap, wallet
+from webapp.domain import accounts, auditoriums, catalogue, sales, seatmap, wallet
 from webapp.domain.accounts import NewAccount
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import NotFound
@@ -193,7 +193,7 @@ def _add_performance(tx: Tx, show: Show, hall: Hall, currency: str) -> bool:
         "hold_seconds": 300,
         "seats_max": 4,
     }
-    catalogue.open_performance(tx, values, PRICES)
+    sales.open_performance(tx, values, PRICES)
     return True
 
 
@@ -203,7 +203,7 @@ def _get_or_add_event(tx: Tx, show: Show, hall: Hall) -> tuple[int, Sequence[int
     except NotFound:
         organiser = accounts.find_person(tx, ORGANISER)
         assert organiser is not None
-        added = catalogue.add_event(
+        added = sales.add_event(
             tx, show.slug, show.title, show.description, hall.venue_id, organiser.id
         )
         return added, ()

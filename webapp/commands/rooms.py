@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 from webapp.commands.sales import NUMBER_MAX
 from webapp.commands.speaking import Operation, refused, say
 from webapp.db import Database, Tx
-from webapp.domain import catalogue, lottery, outlook, pace, rooms, seatmap
+from webapp.domain import catalogue, lottery, outlook, pace, rooms, sales, seatmap
 from webapp.domain.errors import NotFound
 from webapp.web.house import house
 
@@ -80,7 +80,7 @@ def room(performance: int, **options: Any) -> None:
     if changes:
         db.transact(rooms.change, performance, None, changes)
     if options["paused"] is not None:
-        db.transact(catalogue.set_paused, performance, None, options["paused"])
+        db.transact(sales.set_paused, performance, None, options["paused"])
     for name, work in (
         ("invite", rooms.invite),
         ("disinvite", rooms.disinvite),

@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 
 from webapp.commands.speaking import Operation, say
 from webapp.db import Database, Tx
-from webapp.domain import accounts, catalogue, halls
+from webapp.domain import accounts, halls, sales
 from webapp.domain.accounts import NewAccount
 from webapp.domain.catalogue import Price
 from webapp.domain.errors import Denied, NotFound
@@ -209,7 +209,7 @@ def new_sale(
 def _open(tx: Tx, terms: Terms, hall: Hall) -> tuple[int, str]:
     slug = f"{slugify(terms.title)}-{secrets.token_hex(4)}"
     organiser_id = _get_organiser(tx, terms)
-    event_id = catalogue.add_event(tx, slug, terms.title, "", hall.venue_id, organiser_id)
+    event_id = sales.add_event(tx, slug, terms.title, "", hall.venue_id, organiser_id)
     closes_at = tx.now + timedelta(seconds=terms.closes_in)
     early = terms.prequeue_opens_in
     values = {
@@ -227,7 +227,7 @@ def _open(tx: Tx, terms: Terms, hall: Hall) -> tuple[int, str]:
         "seats_max": terms.seats_max,
     }
     prices = [Price("standard", "Standard", terms.price_minor)]
-    return catalogue.open_performance(tx, values, prices), slug
+    return sales.open_performance(tx, values, prices), slug
 
 
 def _get_organiser(tx: Tx, terms: Terms) -> uuid.UUID:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, request, url_for
 
-from webapp.domain import bookings, catalogue, outlook
+from webapp.domain import bookings, catalogue, outlook, sales
 from webapp.domain.errors import (
     AlreadyScanned,
     Refusal,
@@ -39,7 +39,7 @@ _CODE = re.compile(f"[{bookings.REFERENCE_ALPHABET}]{{{bookings.CODE_LENGTH}}}")
 @guards.organiser
 def performances() -> Response:
     """Show the organiser's own performances: seats, people, and whether the sale goes on."""
-    ids = house().db.read(catalogue.list_own, person().id)
+    ids = house().db.read(sales.list_own, person().id)
     people = house().db.read(outlook.count_people, ids)
     return page(
         "organiser/performances.html",
@@ -63,7 +63,7 @@ def _overview(performance_id: int) -> dict[str, Any]:
 @guards.organiser
 def pause(performance_id: int) -> Response:
     """Pause a sale: admission and new holds stop, paying goes on."""
-    house().db.transact(catalogue.set_paused, performance_id, person().id, True)
+    house().db.transact(sales.set_paused, performance_id, person().id, True)
     flash(gettext("Paused. Nobody is admitted and no seat is held until you resume."), "done")
     return see_other(url_for("organiser.performances"))
 
@@ -72,7 +72,7 @@ def pause(performance_id: int) -> Response:
 @guards.organiser
 def resume(performance_id: int) -> Response:
     """Let a paused sale go on."""
-    house().db.transact(catalogue.set_paused, performance_id, person().id, False)
+    house().db.transact(sales.set_paused, performance_id, person().id, False)
     flash(gettext("Resumed. The sale goes on."), "done")
     return see_other(url_for("organiser.performances"))
 
@@ -82,7 +82,7 @@ def resume(performance_id: int) -> Response:
 def set_single_seat_rule(performance_id: int) -> Response:
     """Say what becomes of choices that leave a single seat alone."""
     rule = inputs.form(inputs.SingleSeatRule, {"rule": request.form.get("rule", "")}).rule
-    house().db.transact(catalogue.set_single_seat_rule, performance_id, person().id, rule)
+    house().db.transact(sales.set_single_seat_rule, performance_id, person().id, rule)
     flash(gettext("Changed. It holds for every choice from now on."), "done")
     return see_other(url_for("organiser.performances"))
 
