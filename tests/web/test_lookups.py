@@ -122,6 +122,30 @@ def test_its_answer_is_flasks_answer(
     assert (lengths[0] is None) == (lengths[1] is None)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_an_events_answer_is_flasks_answer(
+    api: Api, sale: dict[str, Any], passed: list[str], known: bool
+) -> None:
+    """Everybody who comes looks at it first. What is not there is looked for each time."""
+    [event] = api.ok("list_events")["items"]
+    address = f"/api/v1/events/{event['slug'] if known else 'nothing'}"
+    passed.clear()
+    api.client.get(address)
+    with Watch(api.db) as watch:
+        fast = api.client.get(address, headers=MINE)
+    assert watch.idle == known
+    assert passed == []
+    with api.through_flask():
+        slow = api.client.get(address, headers=MINE)
+    assert len(passed) == 1
+    assert (fast.status, dict(fast.headers), fast.json) == (
+        slow.status,
+        dict(slow.headers),
+        slow.json,
+    )
+    assert fast.json == event or not known
+
+
 def test_the_table_has_every_kind_of_answer(api: Api, sale: dict[str, Any]) -> None:
     answers = {name: ask(api, sale, name) for name in LOOKS}
     assert {name for name, answer in answers.items() if answer.status_code == 304} == {

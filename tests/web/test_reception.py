@@ -20,14 +20,16 @@ from gunicorn.config import Config
 from gunicorn.http import get_parser
 from gunicorn.workers import gthread
 
-from tests.builders import make_sale
+from tests.builders import make_accounts, make_sale
 from tests.conftest import config_for, dispose
 from tests.kernel.counted import Rise
 from tests.servers import Web, until
 from webapp import create_app, nowait
 from webapp.clock import Clock
 from webapp.commands import migrate_to
-from webapp.db import Database
+from webapp.db import Database, new_id
+from webapp.domain import waiting_room
+from webapp.domain.waiting_room import Arrival
 from webapp.web import lookups
 from webapp.web.groups import Groups
 from webapp.web.reception import ACCEPTED_AT_ONCE, Reception
@@ -437,6 +439,74 @@ def test_who_asks_for_the_time_first_is_not_waited_for() -> None:
     watchdog.cancel()
     go_on.set()
     thread.join()
+
+
+def wish(path: str, session: str, access: str, seat: str = "ST-A-1") -> bytes:
+    body = json.dumps({"seats": [seat]})
+    return (
+        f"POST {path}/holds HTTP/1.1\r\nHost: jari\r\nAuthorization: Bearer {session}\r\nAccess-Token: {access}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def sold_out(remembering: tuple[Web, str]) -> tuple[Web, str, str, str]:
+    """A sale with nothing left, which the server knows with its hall, and somebody inside: session and access token."""
+    web, _ = remembering
+    app = create_app(config_for(web.environment["DATABASE_URL"]))
+    house = app.extensions["jari"]
+    sale = make_sale(house.db, seats=2, blocked=[0, 1])
+    [person] = make_accounts(house.db)
+    stay, _ = house.db.transact(waiting_room.join, Arrival(new_id(), sale, person.id, 3_600))
+    access = house.tokens.issue_access(stay)
+    dispose(app)
+    path = f"/api/v1/performances/{sale}"
+    assert [web.status(path + look) for look in ("/availability", "/seatmap")] == [200, 200]
+    return web, path, person.session, access
+
+
+def test_who_wants_seats_where_there_are_none_needs_no_thread(
+    sold_out: tuple[Web, str, str, str],
+) -> None:
+    """The one line asks for other things in between: no body is taken for a request."""
+    web, path, session, access = sold_out
+    with line_to(web) as line:
+        ask(line, path)
+        with thread_taken(web) as waiting:
+            for token, status in ((access, 409), ("undefined", 401), (access, 409)):
+                line.sendall(wish(path, session, token))
+                assert read(line)[0] == status
+                assert ask(line, path)[0] == 200
+            assert is_silent(waiting)
+
+
+@pytest.mark.parametrize("cut", [40, -4])
+def test_a_wish_in_two_pieces_is_waited_for_by_a_thread(
+    sold_out: tuple[Web, str, str, str], cut: int
+) -> None:
+    web, path, session, access = sold_out
+    wanted = wish(path, session, access)
+    with line_to(web) as line:
+        line.sendall(wanted[:cut])
+        all_are_seen(web)
+        line.sendall(wanted[cut:])
+        assert read(line)[0] == 409
+        assert ask(line, path)[0] == 200
+
+
+def test_a_wish_that_is_flasks_matter_is_read_as_if_nobody_had(
+    sold_out: tuple[Web, str, str, str],
+) -> None:
+    """A keyed one, and one that nobody knows the answer to: their bodies are there for the thread."""
+    web, path, session, access = sold_out
+    keyed = wish(path, session, access).replace(b"Host:", b"Idempotency-Key: one\r\nHost:")
+    plain = wish(path, session, access).replace(b"application/json", b"text/plain")
+    with line_to(web) as line:
+        for wanted, status in ((keyed, 409), (plain, 400), (keyed, 409)):
+            line.sendall(wanted)
+            assert read(line)[0] == status
+        assert ask(line, path)[0] == 200
+        assert is_silent(line)
 
 
 def test_a_large_answer_is_for_a_thread(app: Flask) -> None:

@@ -48,7 +48,8 @@ Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 ROUTES = {
     kind: f"/api/v1/performances/<int:performance_id>{kind and '/'}{kind}"
     for kind in ("", "queue", "holds", "seats", "availability", "seatmap")
-}
+} | {"event": "/api/v1/events/<slug>"}
+_EVENT = re.compile(r"/api/v1/events/([0-9a-z-]{1,100})\Z")
 _PATH = re.compile(
     r"/api/v1/performances/([1-9][0-9]{0,8})(?:/(queue|holds|seats|availability|seatmap))?\Z"
 )
@@ -69,8 +70,8 @@ class FastLane:
         found = self._find_work(environ)
         if found is None:
             return self._wsgi(environ, start_response)
-        work, kind, performance_id = found
-        answered = _Asked(environ, start_response, kind).answer(work, performance_id)
+        work, kind, of = found
+        answered = _Asked(environ, start_response, kind).answer(work, of)
         return self._wsgi(environ, start_response) if answered is None else answered
 
     def answer_at_once(
@@ -79,16 +80,20 @@ class FastLane:
         """Answer if nothing has to be waited for. Else return what several who join can do together
         (`join_together`), or None; then nothing has happened.
         """
-        found = None if _has_body(environ) else self._find_work(environ)
-        if found is None:
+        found = self._find_work(environ)
+        if found is None or (_has_body(environ) and found[1] != "holds"):
             return None
-        work, kind, performance_id = found
+        work, kind, of = found
         asked = _Asked(environ, start_response, kind)
         try:
-            return nowait.work(lambda: asked.answer(work, performance_id))
+            return nowait.work(lambda: asked.answer(work, of))
         except nowait.MustWait as waiting:
             newcomer = waiting.wish
             return Join(self._house, asked, newcomer) if isinstance(newcomer, Newcomer) else None
+
+    def may_refuse(self, performance_id: int) -> bool:
+        """Whether who wants seats there is probably refused from memory."""
+        return sold_out.was(self._house, performance_id)
 
     def join_together(self, joins: "Sequence[Join]") -> None:
         """Do what these, of one room, have in common, in one transaction; then each has an answer."""
@@ -98,12 +103,12 @@ class FastLane:
         for one, outcome in zip(joins, outcomes, strict=True):
             one.outcome = outcome
 
-    def _find_work(self, given: Environ) -> "tuple[Work, str, int] | None":
-        """Return what to do here, of which kind and for which performance; None if it is Flask's matter."""
+    def _find_work(self, given: Environ) -> "tuple[Work, str, Any] | None":
+        """Return what to do here, of which kind and for which performance or event; None if it is Flask's matter."""
         method = given["REQUEST_METHOD"]
         path = _PATH.match(given.get("PATH_INFO", "")) if method in ("GET", "POST") else None
         if path is None:
-            return None
+            return self._find_event(given) if method == "GET" else None
         kind, performance_id, work = path[2] or "", int(path[1]), None
         if kind == "queue":
             work = self._joining(given) if method == "POST" else self._polling(given)
@@ -112,6 +117,12 @@ class FastLane:
         elif method == "GET":
             work = self._looking(kind, given)
         return (work, kind, performance_id) if work else None
+
+    def _find_event(self, given: Environ) -> "tuple[Work, str, str] | None":
+        path = _EVENT.match(given.get("PATH_INFO", ""))
+        if path is None or given.get("QUERY_STRING") or _has_body(given):
+            return None
+        return lambda _, slug: lookups.get_event(self._house, slug), "event", path[1]
 
     def _refusing(self, given: Environ) -> "Work | None":
         """Return what to do for somebody who wants seats, as far as he is to be refused without a look at the
@@ -192,16 +203,14 @@ class _Asked:
         """Remember for the log whose request it is."""
         self._account_id = str(account_id)
 
-    def answer(
-        self, work: "Work", performance_id: int, tried_again: int = 0
-    ) -> Iterable[bytes] | None:
+    def answer(self, work: "Work", of: Any, tried_again: int = 0) -> Iterable[bytes] | None:
         """Do the work, answer with what comes of it, and note that; None if it is Flask's matter after all."""
         offered = self.given.get("HTTP_X_REQUEST_ID", "")
         request_id = offered if security.REQUEST_ID.match(offered) else random_bytes(8).hex()
         TRIED_AGAIN.set(tried_again)
         code: str | None = None
         try:
-            answer = work(self, performance_id)
+            answer = work(self, of)
         except Exception as error:  # noqa: BLE001 - as Flask's handlers would, whatever it is
             status, code, title, facts, more = failures.told(error, request_id)
             text = failures.describe(status, code, title, self.given["PATH_INFO"], facts)
@@ -278,7 +287,7 @@ def _read_body(given: Environ, length: int) -> bytes:
     return body
 
 
-Work = Callable[[_Asked, int], Answer | None]
+Work = Callable[[_Asked, Any], Answer | None]  # of whom, and for which performance or event
 
 
 def install(app: Flask, house: House) -> FastLane:

@@ -19,7 +19,7 @@ from webapp.config import Config
 from webapp.db import Database
 from webapp.domain import catalogue, outlook, seatmap
 from webapp.domain.accounts import Person
-from webapp.domain.catalogue import Sale
+from webapp.domain.catalogue import Listing, Sale
 from webapp.domain.outlook import Room
 from webapp.domain.seatmap import Seatmap
 from webapp.web import map_shapes, seat_shapes, shapes
@@ -110,6 +110,9 @@ class House:
     def _keep_snapshots(self, db: Database) -> None:
         self.sales: Snapshots[int, Sale] = Snapshots(
             "sale", lambda key: db.read(catalogue.get_sale, key), STALE_MAX_SECONDS
+        )
+        self.events: Snapshots[str, Listing] = Snapshots(
+            "event", lambda slug: db.read(catalogue.get_event, slug), STALE_MAX_SECONDS
         )
         self.seatmaps: Snapshots[int, Seatmap] = Snapshots(
             "seatmap", lambda key: db.read(seatmap.load, key), float("inf"), keys_max=50

@@ -18,7 +18,7 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header, parse_etags
 
 from webapp import nowait
-from webapp.domain.catalogue import Sale
+from webapp.domain.catalogue import Listing, Sale
 from webapp.web import inputs, shapes
 from webapp.web.house import Availability, House, SeatList
 from webapp.web.inputs import SeatFilter
@@ -63,6 +63,18 @@ def get_performance(house: House, performance_id: int, _query: str | None, _give
     sale = house.sales.get(performance_id)
     body = shapes.dumps(shapes.performance(sale, status_of(house, sale)))
     return Answer(200, [*_FRESH], body.encode())
+
+
+def get_event(house: House, slug: str) -> Answer:
+    """Answer with an event and its performances; raise NotFound."""
+    body = shapes.dumps(show_event(house, house.events.get(slug)))
+    return Answer(200, [*_FRESH], body.encode())
+
+
+def show_event(house: House, listing: Listing) -> shapes.Event:
+    """Return an event as the API shows it."""
+    sales = [house.sales.get(performance_id) for performance_id in listing.performance_ids]
+    return shapes.event(listing, [shapes.showing(sale, status_of(house, sale)) for sale in sales])
 
 
 def list_seats(house: House, performance_id: int, wanted: SeatFilter) -> Answer:

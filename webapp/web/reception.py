@@ -29,6 +29,8 @@ from webapp.web.wire import DONE, GONE, KEPT, NOTHING_YET, may_keep, receive_now
 Job = Callable[[Any], Any]  # of a thread, for a connection
 
 _MAY_BE_KNOWN = re.compile(rb"GET /api/|POST /api/v1/performances/[0-9]+/queue ")
+_WANTS_SEATS = re.compile(rb"POST /api/v1/performances/([1-9][0-9]{0,8})/holds ")
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,4})\r\n", re.IGNORECASE)
 ACCEPTED_AT_ONCE = 100  # with 16 a crowd of newcomers waited half a minute at the door
 HEAD_END = b"\r\n\r\n"
 
@@ -124,7 +126,7 @@ class Reception:
 
     def _find_answer(self, conn: Any, data: bytes) -> "tuple[bytes, bool] | Joiner | None":
         """Return an answer and whether the connection outlasts it; None, and all is as it was, if a thread must."""
-        if not (self._worker.alive and _MAY_BE_KNOWN.match(data) and _is_whole(data)):
+        if not (self._worker.alive and self._may_be_known(data) and _is_whole(data)):
             return None
         parser = conn.parser
         before = parser.mesg
@@ -137,12 +139,21 @@ class Reception:
             if isinstance(found, Join):
                 return Joiner(conn, response, found)
             if found is not None:
+                parser.finish_body()  # it is there whole, and no part of the next request
                 return write(response, found, keep=may_keep(self._worker))
         except Exception:  # noqa: BLE001 - the thread meets the same, and tells it or does it
             pass
         parser.mesg = before
+        parser.unreader.take_buffered()
         parser.unreader.unread(data)
         return None
+
+    def _may_be_known(self, data: bytes) -> bool:
+        """Whether to look at a request at all. Who wants seats is refused here when there are none, and only then."""
+        if _MAY_BE_KNOWN.match(data):
+            return True
+        wanted = _WANTS_SEATS.match(data)
+        return wanted is not None and self._lane.may_refuse(int(wanted[1]))
 
 
 class _Unusual(Exception):
@@ -150,5 +161,9 @@ class _Unusual(Exception):
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether this is one request without a body; what says that it has one is found out by who answers."""
-    return data.find(HEAD_END) == len(data) - len(HEAD_END)
+    """Whether this is one request, with its body if its length is told; other bodies are seen by who answers."""
+    end = data.find(HEAD_END)
+    if end < 0:
+        return False
+    length = _LENGTH.search(data, 0, end + 2)
+    return len(data) == end + len(HEAD_END) + (int(length[1]) if length else 0)

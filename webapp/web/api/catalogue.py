@@ -1,31 +1,28 @@
 """What anybody may see: events, performances, the hall and its seats."""
 
+from functools import partial
+
 from flask import Response, request
 
 from webapp.domain import catalogue
-from webapp.domain.catalogue import Listing
-from webapp.web import inputs, lookups, shapes
-from webapp.web.api.replies import paged, reply
+from webapp.web import inputs, lookups
+from webapp.web.api.replies import paged
 from webapp.web.house import house
 from webapp.web.lookups import Answer
-from webapp.web.standing import status_of
 
 
 def list_events() -> Response:
     """List the events, oldest first."""
     page = inputs.query(inputs.PageById)
     found = house().db.read(catalogue.list_events, page.cursor or 0, page.limit + 1)
-    return paged(found, page.limit, lambda listing: listing.id, _event)
+    return paged(
+        found, page.limit, lambda listing: listing.id, partial(lookups.show_event, house())
+    )
 
 
 def get_event(slug: str) -> Response:
     """Show an event with its performances."""
-    return reply(_event(house().db.read(catalogue.get_event, slug)))
-
-
-def _event(listing: Listing) -> shapes.Event:
-    sales = [house().sales.get(performance_id) for performance_id in listing.performance_ids]
-    return shapes.event(listing, [shapes.showing(sale, status_of(house(), sale)) for sale in sales])
+    return _reply(lookups.get_event(house(), slug))
 
 
 def get_performance(performance_id: int) -> Response:
