@@ -184,7 +184,7 @@ class WithoutRequestText(logging.Filter):
         if message.startswith(("Invalid request", "Error handling request")):
             record.msg, record.args = re.split(r"""[?'"\r\n]""", message, maxsplit=1)[0], ()
         if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
-            record.msg, record.args = "A client stopped in the middle of a request", ()
+            record.msg, record.args = "A client stopped in the middle of a request or its answer", ()
             record.exc_info = None
         return True
 
@@ -199,6 +199,8 @@ def on_starting(server):
     of workers that still write to them.
     """
     global _own_metrics_directory  # noqa: PLW0603
+    if server.cfg.is_ssl:  # who stops in the middle would keep a thread: no time limit reaches below the encryption
+        raise SystemExit("TLS is the matter of the proxy in front: see README.md")
     server.log.error_log.addFilter(WithoutRequestText())
     if server.master_pid:
         return  # A new master beside the old one (USR2): the files are in use.
@@ -306,7 +308,7 @@ def post_worker_init(worker):
     worker.tpool.shutdown()
     worker.tpool = Threads(threads, house.lateness if house else threading.local())
     lane = getattr(worker.wsgi, "extensions", {}).get("jari.fastlane")
-    if lane and not worker.cfg.is_ssl:  # nothing of an encrypted line can be read without a thread
+    if lane:
         # Not at the top: what it imports decides at its import how metrics are kept.
         from webapp.web.reception import Reception
 

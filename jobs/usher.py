@@ -4,7 +4,6 @@ A room that cannot be tended stops no other room: the round goes on, and has fai
 """
 
 import logging
-import secrets
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -74,9 +73,8 @@ def _draw(db: Database, fence: int, rules: Rules) -> bool:
     """Take the lottery's next steps; return whether newcomers may be numbered now."""
     step = db.read(lottery.find_step, rules)
     if step == "seal":
-        seed = secrets.token_bytes(lottery.SEED_BYTES)
-        instead = {lottery.SEALED: lottery.let_be}
-        db.transact(_fenced, fence, lottery.seal, rules.id, seed, instead=instead)
+        sealing = lottery.seal, rules.id, lottery.new_seed()
+        db.transact(_fenced, fence, *sealing, instead=lottery.SEALED_ALREADY)
         step = db.read(lottery.find_step, rules)
     if step == "close":
         db.transact(_fenced, fence, lottery.close, rules.id)

@@ -20,6 +20,12 @@ def server() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
 
+def test_a_certificate_is_refused_at_the_start(server: dict[str, Any]) -> None:
+    """No time limit would reach whoever stops in the middle of an encrypted request."""
+    with pytest.raises(SystemExit, match="proxy"):
+        server["on_starting"](SimpleNamespace(cfg=SimpleNamespace(is_ssl=True)))
+
+
 def come(*, begun: bool) -> SimpleNamespace:
     """Return a connection that has asked something before, or has not."""
     return SimpleNamespace(begun=begun, was_new=not begun, number=next(_numbers))

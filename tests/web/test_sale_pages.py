@@ -159,8 +159,9 @@ def test_the_performance_page_says_how_the_sale_stands(
     says: str,
 ) -> None:
     times = {} if early is None else {"prequeue_opens_at": clock.now() + timedelta(seconds=early)}
-    paused = {"paused_at": clock.now()} if rules.pop("paused", False) else {}
-    sale = make_sale(db, **{"capacity": 1, **rules, **times, **paused})
+    given = {"capacity": 1, **rules, **times}
+    paused = {"paused_at": clock.now()} if given.pop("paused", False) else {}
+    sale = make_sale(db, **given, **paused)
     assert re.search(says, Surfer(app).get(f"/performances/{sale}").words)
 
 

@@ -18,6 +18,7 @@ Who could cheat: see docs/lottery.md.
 
 import hashlib
 import hmac
+import secrets
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ from webapp.domain.errors import Invalid, NotFound
 from webapp.domain.model import JournalEntry, Lottery, QueueEntry, RoomProgress, table_of
 
 ID_BYTES, SEED_BYTES = 16, 32
-SEALED = "pk_lottery"  # violated by who seals second
 _LOTTERY = table_of(Lottery)
 
 Step = Literal["none", "early", "seal", "close", "beacon", "draw", "number"]
@@ -119,7 +119,7 @@ def find_step(tx: Tx, rules: Rules) -> Step:
 def seal(tx: Tx, performance_id: int, seed: bytes) -> int:
     """Store the seed and publish its hash, with the beacon's source as the organiser named it; return 1.
 
-    Once the sale has opened nothing happens. The schema refuses a second seal (`SEALED`, then `let_be`).
+    Once the sale has opened nothing happens. The schema refuses a second seal (`instead=SEALED_ALREADY`).
     """
     if tx.now >= catalogue.get_rules(tx, performance_id).sales_open_at:
         return 0
@@ -142,9 +142,17 @@ def seal(tx: Tx, performance_id: int, seed: bytes) -> int:
     return 1
 
 
-def let_be(_: Tx, *__: object) -> int:
+def _let_be(_: Tx, *__: object) -> int:
     """Do nothing, instead of a `seal` that somebody else was faster with."""
     return 0
+
+
+SEALED_ALREADY = {"pk_lottery": _let_be}
+
+
+def new_seed() -> bytes:
+    """Draw a seed, outside of any transaction: it must be the same in each of its attempts."""
+    return secrets.token_bytes(SEED_BYTES)
 
 
 def close(tx: Tx, performance_id: int) -> int:

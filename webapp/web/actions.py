@@ -5,7 +5,6 @@ witnesses of its transactions. It decides nothing itself.
 """
 
 import hashlib
-import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def join(
     `who` is an account or a session's digest; `check` raises for an account that may not join.
     """
     rules = refuse_joining(house, performance_id)
-    _see_sealed(house, rules)
+    see_sealed(house, rules)
     session_seconds = rules.session_seconds if rules.capacity is None else None
     return house.joins.join(Newcomer(performance_id, who, session_seconds, check))
 
@@ -85,8 +84,8 @@ def refuse_joining(house: House, performance_id: int) -> Rules:
     return rules
 
 
-def _see_sealed(house: House, rules: Rules) -> None:
-    """Have the lottery sealed before anybody takes part in it, by whoever comes first if the usher is late.
+def see_sealed(house: House, rules: Rules) -> None:
+    """Have the lottery sealed before anybody takes part in it, by whoever comes or looks first if the usher is late.
 
     Who joined an unsealed one would have nothing to compare its seed with. The room's snapshot says whether
     it is sealed; it is read again for those behind.
@@ -94,8 +93,7 @@ def _see_sealed(house: House, rules: Rules) -> None:
     early = rules.status(house.db.clock.now(), sold_out=False) == "prequeue"
     if not early or house.rooms.get(rules.id).sealed:
         return
-    seed = secrets.token_bytes(lottery.SEED_BYTES)
-    house.db.transact(lottery.seal, rules.id, seed, instead={lottery.SEALED: lottery.let_be})
+    house.db.transact(lottery.seal, rules.id, lottery.new_seed(), instead=lottery.SEALED_ALREADY)
     house.rooms.get(rules.id, max_age_seconds=0.0)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, g
 
 from webapp.domain import lottery
-from webapp.web import guards
+from webapp.web import actions, guards
 from webapp.web.forms import page
 from webapp.web.guards import public
 from webapp.web.house import house
@@ -21,6 +21,7 @@ def published(performance_id: int) -> Response:
     """Show what is published of a performance's lottery by now."""
     g.person = guards.find_person()
     sale = house().sales.get(performance_id)
+    actions.see_sealed(house(), sale.rules)
     publication = house().db.lookup(lottery.find_publication, performance_id)
     return page("sale/lottery.html", sale=sale, lottery=publication)
 

@@ -38,9 +38,9 @@ class Pacing:
 
     def refuse_reloading(self, entry_id: uuid.UUID) -> None:
         """Do `refuse_hasty` for the page: raise only when the early looks are used up."""
-        if not self.is_hasty(entry_id):
-            return
         with self._mutex:
+            if not self.is_hasty(entry_id):
+                return
             looks = self._early_looks.get(entry_id, 0) + 1
             if looks <= EARLY_LOOKS:
                 self._early_looks[entry_id] = looks

@@ -82,7 +82,7 @@ NEXT_STEPS = {
     "invalid": N_("Check what you entered and send it again."),
     "not_found": N_("The address may be mistyped, or it is not yours to see."),
     "poll_too_soon": N_(
-        "Looking more often brings nobody forward; looking less often loses nothing."
+        "Looking more often brings nobody forward. This page looks again when it is time."
     ),
     "busy": N_("Nothing was charged or changed. Go back and try once more in a few seconds."),
     "outcome_unknown": N_("Look among your bookings and in your wallet first; then send it again."),

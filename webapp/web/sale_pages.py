@@ -8,7 +8,8 @@ Promises:
 3. `ahead` never grows, whichever process answers: the token remembers the lowest.
 4. The page's script asks for the place alone, which costs what the API's poll does: no query while one waits.
    It hears 204 when it is one's turn, and only then; whatever else is no place, the page itself explains.
-5. Whoever loads the waiting page again and again costs no query either, and comes back by themselves (429).
+5. Whoever waits and loads the page again and again with its cookie costs no query either, and comes back by
+   themselves (429).
 """
 
 import math
@@ -100,7 +101,8 @@ def waiting(performance_id: int) -> Response:
         return _remember(response, performance_id, place)
     entry_id = house().tokens.read("waiting", place["waiting_token"]).entry_id
     house().pacing.told(entry_id, place["poll_after_ms"])
-    return _show(performance_id, place, "sale/waiting.html", entry_id=entry_id)
+    room = house().rooms.get(performance_id)
+    return _show(performance_id, place, "sale/waiting.html", entry_id=entry_id, room=room)
 
 
 @blueprint.get("/performances/<int:performance_id>/queue/place")
@@ -131,7 +133,6 @@ def _show(performance_id: int, place: dict[str, Any], template: str, **more: Any
         template,
         sale=house().sales.get(performance_id),
         place=place,
-        room=house().rooms.get(performance_id),
         refresh_seconds=math.ceil(place["poll_after_ms"] / 1000),
         now=house().db.clock.now(),
         **more,

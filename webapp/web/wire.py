@@ -45,7 +45,7 @@ def _raise() -> None:
 
 
 def may_keep(worker: Any) -> bool:
-    """Whether one more connection may outlast its answer: as gunicorn does, or newcomers would find no room at all."""
+    """Whether one more connection may outlast its answer: as gunicorn does, or newcomers would find no room."""
     return bool(worker.alive and len(worker.keepalived_conns) < worker.max_keepalived)
 
 

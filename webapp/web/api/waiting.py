@@ -50,6 +50,7 @@ def leave_queue(performance_id: int) -> Response:
 
 def get_lottery(performance_id: int) -> Response:
     """Say what is published of the lottery by now."""
+    actions.see_sealed(house(), house().sales.get(performance_id).rules)
     published = house().db.lookup(lottery.find_publication, performance_id)
     if published is None:
         raise NotFound()
