@@ -32,7 +32,6 @@ class Habits:
 # What people read besides: the call and its path; {event} and {sale} are the paths of these.
 READS = {
     "get_event": "{event}",  # with the dates of its performances
-    "get_performance": "{sale}",
     "list_seats": "{sale}/seats?status=free&limit=50",
 }
 
@@ -126,7 +125,6 @@ class Person:
 
     async def _sale(self, pay_share: float) -> str:
         await self._read("get_event")
-        await self._read("get_performance")
         refused = await self.wait()
         if refused:
             return refused

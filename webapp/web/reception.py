@@ -139,7 +139,8 @@ class Reception:
             if isinstance(found, Join):
                 return Joiner(conn, response, found)
             if found is not None:
-                parser.finish_body()  # it is there whole, and no part of the next request
+                if data[-len(HEAD_END) :] != HEAD_END:
+                    parser.finish_body()  # it is there whole, and no part of the next request
                 return write(response, found, keep=may_keep(self._worker))
         except Exception:  # noqa: BLE001 - the thread meets the same, and tells it or does it
             pass

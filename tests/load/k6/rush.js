@@ -195,7 +195,6 @@ class Person {
 
   buy(payShare) {
     this.read('get_event');
-    this.read('get_performance');
     const refused = this.wait(Infinity);
     if (refused) return refused;
     this.read('list_seats');
