@@ -184,7 +184,7 @@ class WithoutRequestText(logging.Filter):
         if message.startswith(("Invalid request", "Error handling request")):
             record.msg, record.args = re.split(r"""[?'"\r\n]""", message, maxsplit=1)[0], ()
         if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
-            record.msg, record.args = "A client stopped in the middle of a request or its answer", ()
+            record.msg, record.args = "A client stopped in the middle of a request or answer", ()
             record.exc_info = None
         return True
 
@@ -199,7 +199,8 @@ def on_starting(server):
     of workers that still write to them.
     """
     global _own_metrics_directory  # noqa: PLW0603
-    if server.cfg.is_ssl:  # who stops in the middle would keep a thread: no time limit reaches below the encryption
+    # Who stops in the middle would keep a thread: no time limit reaches below the encryption.
+    if server.cfg.is_ssl:
         raise SystemExit("TLS is the matter of the proxy in front: see README.md")
     server.log.error_log.addFilter(WithoutRequestText())
     if server.master_pid:
