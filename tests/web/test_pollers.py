@@ -164,20 +164,28 @@ def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "estimate", "stands", "seconds"),
+    ("ahead", "estimate", "rate", "stands", "seconds"),
     [
-        (0, None, False, 1),
-        (500, None, False, 6),
-        (20_000, None, False, 60),
-        (20_000, (4_000, 6_000), False, 60),
-        (100, (80, 130), False, 10),  # it goes slowly: an eighth of what is left
-        (3_000, (8, 13), False, 8),  # it goes fast: not 31 s, when the turn is over
-        (50, (0, 1), False, 1),
-        (0, None, True, 30),
-        (9_000, None, True, 60),
+        (0, None, 6_000, False, 1),
+        (500, None, 6_000, False, 6),
+        (20_000, None, 6_000, False, 60),
+        (20_000, (4_000, 6_000), 6_000, False, 60),
+        (100, (90, 130), 6_000, False, 30),  # it goes slowly: a third of what is left
+        (3_000, (8, 13), 6_000, False, 8),  # it goes fast: not 31 s, when the turn is over
+        (50, (0, 1), 6_000, False, 1),
+        (0, None, 6_000, True, 30),
+        (9_000, None, 6_000, True, 60),
+        (
+            30,
+            None,
+            60,
+            False,
+            11,
+        ),  # by the rate it takes half a minute: a third of that, and one second
+        (30, None, 0, False, 60),
     ],
 )
 def test_when_to_ask_next(
-    ahead: int, estimate: tuple[int, int] | None, stands: bool, seconds: int
+    ahead: int, estimate: tuple[int, int] | None, rate: int, stands: bool, seconds: int
 ) -> None:
-    assert queue.pause_ms(ahead, estimate, stands=stands) == seconds * 1000
+    assert queue.pause_ms(ahead, estimate, rate, stands=stands) == seconds * 1000

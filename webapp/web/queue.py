@@ -36,7 +36,9 @@ POLL_MAX_MS = 60_000
 POLL_SPREAD = 0.2  # of a pause, this way or that
 POLL_STANDING_MS = 30_000  # while nobody is admitted at all
 POLL_PER_PERSON_AHEAD_MS = 10
-POLLS_PER_ESTIMATE = 8  # where it goes slowly, asking more often shows nothing new
+POLLS_PER_WAIT = (
+    3  # in what is left of it: where it goes slowly, asking more often shows nothing new
+)
 RENEW_BEFORE_SECONDS = 3_600
 SEEN_EVERY_SECONDS = 20.0
 SEEN_PER_IDLE_LIMIT = 4
@@ -255,7 +257,8 @@ def _waiting(
     estimate = room.estimate(ahead) if goes_on else None
     open_for = (now - sale.rules.sales_open_at).total_seconds()
     stands = room.stands and open_for > STALLED_SECONDS
-    wait = _jitter(pause_ms(ahead, estimate, stands=stands))
+    rate = sale.rules.rate_per_minute
+    wait = _jitter(pause_ms(ahead, estimate, rate, stands=stands))
     answer = _object("waiting", number, ahead, estimate, wait, token, expires)
     return answer | _words(sale, now, room)
 
@@ -280,16 +283,20 @@ def _notice(sale: Sale, now: datetime, room: Room) -> str | None:
     return None
 
 
-def pause_ms(ahead: int, estimate: tuple[int, int] | None, *, stands: bool) -> float:
-    """Return when to ask next with so many ahead, in milliseconds: seldom far behind and where it goes slowly,
-    and where it goes fast no later than one's turn may come. `stands`: nobody is admitted at all.
+def pause_ms(
+    ahead: int, estimate: tuple[int, int] | None, rate_per_minute: int, *, stands: bool
+) -> float:
+    """Return when to ask next with so many ahead, in milliseconds: seldom far behind and where it goes slowly, by
+    the rate and by the estimate, and where it goes fast no later than one's turn may come. `stands`: nobody is
+    admitted at all.
     """
-    wait = float(POLL_FIRST_MS + ahead * POLL_PER_PERSON_AHEAD_MS)
+    by_rate = 60_000 / max(1, rate_per_minute) / POLLS_PER_WAIT
+    wait = POLL_FIRST_MS + ahead * max(POLL_PER_PERSON_AHEAD_MS, by_rate)
     if stands:
         wait = max(wait, POLL_STANDING_MS)
     if estimate is not None:
         soonest = estimate[0] * 1000
-        wait = min(max(wait, soonest / POLLS_PER_ESTIMATE), max(POLL_FIRST_MS, soonest))
+        wait = min(max(wait, soonest / POLLS_PER_WAIT), max(POLL_FIRST_MS, soonest))
     return min(wait, POLL_MAX_MS)
 
 
