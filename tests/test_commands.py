@@ -165,6 +165,7 @@ def test_the_demo_can_be_used_at_once(app: Flask, db: Database) -> None:
         sale = db.read(catalogue.get_sale, performance_id)
         hall = db.read(seatmap.load, sale.rules.seatmap_id)
         assert sale.rules.status(db.clock.now(), sold_out=False) == "open"
+        assert sale.rules.lottery_opens_at is None  # its page would have nothing to publish
         assert sale.rules.capacity
         assert sale.rules.rate_per_minute >= 60
         assert len(hall.places) == 2_000

@@ -182,7 +182,7 @@ def _add_performance(tx: Tx, show: Show, hall: Hall, currency: str) -> bool:
         "seatmap_id": hall.seatmap_id,
         "currency": currency,
         "starts_at": starts_at,
-        "prequeue_opens_at": tx.now + show.opens_in / 2,
+        "prequeue_opens_at": tx.now + show.opens_in / 2 if show.opens_in else None,
         "sales_open_at": opens_at,
         "sales_close_at": opens_at + show.closes_after
         if show.closes_after
