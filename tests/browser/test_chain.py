@@ -167,7 +167,8 @@ def test_the_door_says_go_once(live: Live, browser: Browser) -> None:
         sign_in(visitor, steward)
         visitor.page.goto(f"{live.address}/door/{performance_id}")
         for answer in ("Go", "Already in"):
-            visitor.page.keyboard.type(booked.tickets[0].code)  # the field has the focus
+            expect(visitor.page.get_by_label("Ticket code")).to_be_focused()
+            visitor.page.keyboard.type(booked.tickets[0].code)
             visitor.page.keyboard.press("Enter")
             expect(visitor.page.locator(".answer .big")).to_contain_text(answer)
 
