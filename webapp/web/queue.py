@@ -36,9 +36,8 @@ POLL_MAX_MS = 60_000
 POLL_SPREAD = 0.2  # of a pause, this way or that
 POLL_STANDING_MS = 30_000  # while nobody is admitted at all
 POLL_PER_PERSON_AHEAD_MS = 10
-POLLS_PER_WAIT = (
-    3  # in what is left of it: where it goes slowly, asking more often shows nothing new
-)
+# In what is left of a wait: where it goes slowly, asking more often shows nothing new.
+POLLS_PER_WAIT = 3
 RENEW_BEFORE_SECONDS = 3_600
 SEEN_EVERY_SECONDS = 20.0
 SEEN_PER_IDLE_LIMIT = 4
