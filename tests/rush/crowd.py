@@ -47,8 +47,8 @@ class Crowd:
         if not stage.waiting:
             return None
         hall, port = stage.hall(stage.other_sale), stage.web.port
-        come, habits = scenario.waiting_come, scenario.habits
-        return Waiting(port, hall, stage.waiting, habits, come, self.seed)
+        come, go, habits = scenario.waiting_come, scenario.waiting_go, scenario.habits
+        return Waiting(port, hall, stage.waiting, habits, come, go, self.seed)
 
     async def finish(self) -> None:
         """Wait until everybody is done, as long as the scenario has patience."""

@@ -170,6 +170,7 @@ class Person:
         except asyncio.CancelledError:
             why = "in line" if self.tokens else why
         finally:
+            self.line.hang_up()
             self.load.note(f"elsewhere: {why}")
 
     def _keep(self, reply: Reply) -> None:

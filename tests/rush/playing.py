@@ -75,16 +75,19 @@ async def end(work: asyncio.Task[None]) -> None:
 
 def _compare(outcome: Outcome, scenario: Scenario) -> None:
     """Compare bookings without what disturbs them and with it."""
-    told, medians = [], []
-    for start, end in scenario.compared or ():
-        seconds = scenario.slice_seconds or end - start
-        p95s = slice_p95s(outcome.load, BOOKING, start, end, seconds)
+    told, medians, slowest = [], [], 0.0
+    for spans in scenario.compared or ():
+        p95s: list[float] = []
+        for start, end in spans:
+            seconds = scenario.slice_seconds or end - start
+            p95s += slice_p95s(outcome.load, BOOKING, start, end, seconds)
+            slowest = max(slowest, *slice_p95s(outcome.load, STANDING, start, end, seconds))
         medians.append(statistics.median(p95s))
         each = ", ".join(f"{p95:,.0f}" for p95 in p95s)
-        told.append(f"{each} ms between seconds {start:.0f} and {end:.0f}")
+        between = " and ".join(f"{start:.0f} to {end:.0f}" for start, end in spans)
+        told.append(f"{each} ms in seconds {between}")
     without, disturbed = medians
     outcome.values["slower"] = disturbed / without if without else 0.0
-    slowest = max(slice_p95s(outcome.load, STANDING, start, end, seconds))
     outcome.values["slowest_slice"] = slowest
     outcome.notes.append(f"Holds and payments, p95: {told[0]}, undisturbed; {told[1]}, disturbed.")
     if scenario.waiting:

@@ -28,6 +28,7 @@ BUYING: dict[str, Sequence[str]] = {
 SLOWEST_SLICE = ["value<2000"]
 CAPACITY_MIN = 20
 SECONDS_MIN = 4.0  # of an overload, at whatever scale
+Spans = Sequence[tuple[float, float]]
 PRESSED_MIN = 0.2  # of the people of an overload: its slices have their seconds at any scale
 
 
@@ -80,10 +81,11 @@ class Scenario:
     waiting_come: tuple[float, float] = (0.0, 0.0)  # between which seconds
     # How many of them are let in: while nobody is, people are asked back half as often as in a room that moves.
     waiting_per_minute: int = 600
-    # Between which seconds bookings are compared: without what disturbs them, and with it.
-    compared: tuple[tuple[float, float], tuple[float, float]] | None = None
-    # Where that lasts, by the median of slices of so many seconds: a machine that stands still for a moment, in the
-    # one or in the other, says nothing of the house.
+    waiting_go: float | None = None  # at which second they give up; else they stay to the end
+    # Between which seconds bookings are compared: without what disturbs them, and with it. Where it ends as well,
+    # before and after: a machine that gets slower meanwhile says nothing of the house.
+    compared: tuple[Spans, Spans] | None = None
+    # By the median of slices of so many seconds: nor does one that stands still for a moment.
     slice_seconds: float | None = None
 
     @property
@@ -275,7 +277,7 @@ SCENARIOS = {
         arrivals=[(60, 1.0)],
         habits=Habits(party=(1,), looks=1),
         dead_holds=50_000,
-        compared=((5, 30), (30, 60)),
+        compared=([(5, 30)], [(30, 60)]),
         slice_seconds=5,
         thresholds=SOUND
         | UNFAILING
@@ -288,14 +290,15 @@ SCENARIOS = {
         },
     ),
     "pollers": Scenario(
-        "2,400 people buy, and after half a minute 10,000 others begin to wait for another sale",
-        people=2_400,
+        "3,200 people buy, and for a minute and a half of it 10,000 others wait for another sale",
+        people=3_200,
         seats=20_000,
-        arrivals=[(120, 1.0)],
+        arrivals=[(160, 1.0)],
         habits=Habits(party=(1,), looks=1),
         waiting=10_000,
         waiting_come=(30, 80),
-        compared=((5, 30), (85, 120)),
+        waiting_go=120,
+        compared=([(5, 30), (130, 160)], [(85, 120)]),
         slice_seconds=5,
         thresholds=SOUND
         | UNFAILING
