@@ -22,7 +22,6 @@ from gunicorn.workers import gthread
 
 from tests.builders import make_accounts, make_sale
 from tests.conftest import config_for, dispose
-from tests.kernel.counted import Rise
 from tests.servers import Web, until
 from webapp import create_app, nowait
 from webapp.clock import Clock
@@ -32,8 +31,8 @@ from webapp.domain import waiting_room
 from webapp.domain.waiting_room import Arrival
 from webapp.web import lookups
 from webapp.web.groups import Groups
-from webapp.web.reception import ACCEPTED_AT_ONCE, Reception
-from webapp.web.snapshots import ASK_AGAIN_SHARE, LOOKS, Snapshots
+from webapp.web.reception import ACCEPTED_AT_ONCE, ROUND_SECONDS, Reception
+from webapp.web.snapshots import ASK_AGAIN_SHARE, Snapshots
 from webapp.web.wire import DONE, KEPT, NOTHING_YET
 
 HEAD = "GET {} HTTP/1.1\r\nHost: jari\r\n{}\r\n"
@@ -298,11 +297,17 @@ class Worker:
         self.worker_connections, self.max_keepalived = 1_000, 1_000
         self.keepalived_conns: list[Any] = []
         self.pending_conns: list[Any] = []
+        self.waits: list[float] = []
+        self.happens: Callable[[], None] = lambda: None
 
     def accept(self, _: object) -> None:
         if self.at_the_door:
             self.at_the_door -= 1
             self.nr_conns += 1
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        self.waits.append(timeout)
+        self.happens()
 
 
 @pytest.mark.parametrize(("count", "left"), [(30, 0), (2 * ACCEPTED_AT_ONCE, ACCEPTED_AT_ONCE)])
@@ -346,6 +351,30 @@ def test_who_was_answered_at_once_is_no_newcomer_any_more() -> None:
         assert b"Connection: close" in theirs.recv(4_096)
 
 
+def test_what_comes_is_seen_to_again_and_again_before_gunicorn_says_that_it_lives() -> None:
+    worker = Worker(0)
+    Reception(worker, LANE)
+    worker.happens = lambda: time.sleep(ROUND_SECONDS / 4)
+    worker.wait_for_and_dispatch_events(1.0)
+    assert 2 <= len(worker.waits) <= 5
+    assert max(worker.waits) <= ROUND_SECONDS
+    assert min(worker.waits) >= 0
+
+
+@pytest.mark.parametrize("what", ["stops", "is full"])
+def test_a_worker_that_stops_or_is_full_is_gunicorns_at_once(what: str) -> None:
+    worker = Worker(0)
+    Reception(worker, LANE)
+
+    def happen() -> None:
+        worker.alive = what != "stops"
+        worker.nr_conns = worker.worker_connections if what == "is full" else 0
+
+    worker.happens = happen
+    worker.wait_for_and_dispatch_events(1.0)
+    assert len(worker.waits) == 1
+
+
 # -- where nobody may wait
 
 
@@ -367,12 +396,50 @@ def test_a_snapshot_that_is_old_is_not_loaded_where_nobody_may_wait() -> None:
     assert must_wait(lambda: snapshots.get("a"))
     assert loads == []
     snapshots.get("a")
-    with Rise(LOOKS) as looks:
-        assert nowait.work(lambda: snapshots.get("a")) == "a"
-    assert looks.by == {("test", "yes"): 1}
-    grow_old(snapshots, 60.0 * ASK_AGAIN_SHARE)  # not too old yet, but somebody should look again
+    assert nowait.work(lambda: snapshots.get("a")) == "a"
+    assert loads == ["a"]
+    grow_old(snapshots, 60.0)
     assert must_wait(lambda: snapshots.get("a"))
     assert loads == ["a"]
+
+
+def test_a_snapshot_that_is_old_soon_is_loaded_beside_those_who_may_not_wait() -> None:
+    go_on, loads = threading.Event(), ["first"]
+
+    def load(_: str) -> str:
+        if len(loads) > 1:
+            assert go_on.wait(60)
+        return loads[-1]
+
+    snapshots = Snapshots("test", load, max_age_seconds=600.0)
+    snapshots.get("a")
+    grow_old(snapshots, 600.0 * ASK_AGAIN_SHARE)
+    loads.append("second")
+    for _ in range(3):
+        assert nowait.work(lambda: snapshots.get("a")) == "first"
+    go_on.set()
+    until(lambda: nowait.work(lambda: snapshots.get("a")) == "second")
+
+
+def test_what_cannot_be_loaded_beside_is_told_to_who_has_to_wait() -> None:
+    fails: list[str] = []
+
+    def load(key: str) -> str:
+        if fails:
+            fails.append(key)
+            raise LookupError
+        return key
+
+    snapshots = Snapshots("test", load, max_age_seconds=600.0)
+    snapshots.get("a")
+    grow_old(snapshots, 600.0 * ASK_AGAIN_SHARE)
+    fails.append("from now on")
+    assert nowait.work(lambda: snapshots.get("a")) == "a"
+    until(lambda: len(fails) > 1 and not snapshots._slots["a"].loading.locked())
+    grow_old(snapshots, 600.0)
+    assert must_wait(lambda: snapshots.get("a"))
+    with pytest.raises(LookupError):
+        snapshots.get("a")
 
 
 def test_while_somebody_looks_again_what_is_known_is_good_enough() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from webapp import nowait
 from webapp.web.fastlane import FastLane, Join
-from webapp.web.wire import GONE, may_keep, send, send_rest, write
+from webapp.web.wire import GONE, Reply, may_keep, send, send_rest
 
 TOGETHER_MAX = 64
 
@@ -30,7 +30,7 @@ class Joiner:
     """Somebody who waits to join: over which connection, with what to answer, and what became of it."""
 
     conn: Any
-    response: Any
+    reply: Reply
     join: Join
     outcome: Any = GONE
 
@@ -88,7 +88,7 @@ class Joiners:
         return send_rest(*self._write(one), conn)
 
     def _write(self, one: Joiner) -> tuple[bytes, bool]:
-        return write(one.response, one.join.answer(), keep=may_keep(self._worker))
+        return one.reply.write(one.join.answer(), keep=may_keep(self._worker))
 
     def _give_back(self, group: list[Joiner]) -> None:
         """See to the connections, where all connections are seen to."""

@@ -19,20 +19,18 @@ from functools import partial
 from typing import Any
 
 from gunicorn import http
-from gunicorn.http import wsgi
 from gunicorn.workers import gthread
 
 from webapp.web.fastlane import FastLane, Join
 from webapp.web.joining import Joiner, Joiners
-from webapp.web.wire import DONE, GONE, KEPT, NOTHING_YET, may_keep, receive_now, send, write
+from webapp.web.wire import DONE, GONE, KEPT, NOTHING_YET, Reply, may_keep, read, receive_now, send
 
 Job = Callable[[Any], Any]  # of a thread, for a connection
 
 _MAY_BE_KNOWN = re.compile(rb"GET /api/|POST /api/v1/performances/[0-9]+/queue ")
 _WANTS_SEATS = re.compile(rb"POST /api/v1/performances/([1-9][0-9]{0,8})/holds ")
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,4})\r\n", re.IGNORECASE)
+ROUND_SECONDS = 0.25
 ACCEPTED_AT_ONCE = 100  # with 16 a crowd of newcomers waited half a minute at the door
-HEAD_END = b"\r\n\r\n"
 
 
 class Reception:
@@ -41,10 +39,26 @@ class Reception:
     def __init__(self, worker: Any, lane: FastLane) -> None:
         self._worker, self._lane = worker, lane
         self._joiners = Joiners(worker, lane, self._go_on)
+        self._see_to_some = worker.wait_for_and_dispatch_events
+        worker.wait_for_and_dispatch_events = self._see_to_events
         self._accept_one, worker.accept = worker.accept, self._accept
         worker.enqueue_req = self._receive
         worker.on_client_socket_readable = partial(self._look_again, worker.keepalived_conns)
         worker.on_pending_socket_readable = partial(self._look_again, worker.pending_conns)
+
+    def _see_to_events(self, timeout: float) -> None:
+        """See to what comes, again and again for ROUND_SECONDS: then gunicorn says that it lives, looks for its parent
+        and for who has waited too long. It did so between any two events, and gave the interpreter's lock up for it.
+        """
+        worker = self._worker
+        until = time.monotonic() + min(timeout, ROUND_SECONDS)
+        left = until - time.monotonic()
+        while left >= 0:
+            self._see_to_some(left)
+            full = worker.nr_conns >= worker.worker_connections  # then gunicorn closes the door
+            if full or not worker.alive:
+                return
+            left = until - time.monotonic()
 
     def _accept(self, listener: Any) -> None:
         """Take on some who wait at the door: gunicorn takes one each time that it has seen to all others."""
@@ -114,10 +128,10 @@ class Reception:
             return GONE
         if not data:
             return GONE
-        conn.data_ready = True  # for gunicorn's thread, which would wait for it
-        conn.parser.unreader.unread(data)
         found = self._find_answer(conn, data)
         if found is None:
+            conn.data_ready = True  # for gunicorn's thread, which would wait for it
+            conn.parser.unreader.unread(data)
             return self._worker.handle
         if isinstance(found, Joiner):
             return found
@@ -126,28 +140,19 @@ class Reception:
 
     def _find_answer(self, conn: Any, data: bytes) -> "tuple[bytes, bool] | Joiner | None":
         """Return an answer and whether the connection outlasts it; None, and all is as it was, if a thread must."""
-        if not (self._worker.alive and self._may_be_known(data) and _is_whole(data)):
+        if not (self._worker.alive and self._may_be_known(data)):
             return None
-        parser = conn.parser
-        before = parser.mesg
+        given = read(data, conn.client)
+        if given is None:
+            return None
+        reply = Reply(given)
         try:
-            request = next(parser)
-            if any(name == "EXPECT" for name, _ in request.headers):
-                raise _Unusual  # to make its environment answers it
-            response, environ = wsgi.create(request, conn.sock, conn.client, conn.server, conn.cfg)
-            found = self._lane.answer_at_once(environ, response.start_response)
+            found = self._lane.answer_at_once(given, reply.start)
             if isinstance(found, Join):
-                return Joiner(conn, response, found)
-            if found is not None:
-                if data[-len(HEAD_END) :] != HEAD_END:
-                    parser.finish_body()  # it is there whole, and no part of the next request
-                return write(response, found, keep=may_keep(self._worker))
+                return Joiner(conn, reply, found)
+            return None if found is None else reply.write(found, keep=may_keep(self._worker))
         except Exception:  # noqa: BLE001 - the thread meets the same, and tells it or does it
-            pass
-        parser.mesg = before
-        parser.unreader.take_buffered()
-        parser.unreader.unread(data)
-        return None
+            return None
 
     def _may_be_known(self, data: bytes) -> bool:
         """Whether to look at a request at all. Who wants seats is refused here when there are none, and only then."""
@@ -155,16 +160,3 @@ class Reception:
             return True
         wanted = _WANTS_SEATS.match(data)
         return wanted is not None and self._lane.may_refuse(int(wanted[1]))
-
-
-class _Unusual(Exception):
-    """A request for a thread."""
-
-
-def _is_whole(data: bytes) -> bool:
-    """Whether this is one request, with its body if its length is told; other bodies are seen by who answers."""
-    end = data.find(HEAD_END)
-    if end < 0:
-        return False
-    length = _LENGTH.search(data, 0, end + 2)
-    return len(data) == end + len(HEAD_END) + (int(length[1]) if length else 0)
