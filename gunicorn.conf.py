@@ -319,6 +319,7 @@ def post_worker_init(worker):
     gc.set_threshold(COLLECT_AFTER, 10, 10)
     if house is not None:
         house.health.start()
+        house.stays.start()
 
 
 def child_exit(server, worker):

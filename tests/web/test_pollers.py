@@ -170,7 +170,7 @@ def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:
         (500, None, 6_000, False, 6),
         (20_000, None, 6_000, False, 60),
         (20_000, (4_000, 6_000), 6_000, False, 60),
-        (100, (90, 130), 6_000, False, 30),  # it goes slowly: a third of what is left
+        (100, (90, 130), 6_000, False, 54),  # it goes slowly: most of what is left
         (3_000, (8, 13), 6_000, False, 8),  # it goes fast: not 31 s, when the turn is over
         (50, (0, 1), 6_000, False, 1),
         (0, None, 6_000, True, 30),
@@ -180,8 +180,8 @@ def test_where_nobody_moves_it_is_asked_less_often(app: Flask) -> None:
             None,
             60,
             False,
-            11,
-        ),  # by the rate it takes half a minute: a third of that, and one second
+            19,
+        ),  # by the rate it takes half a minute: most of that, and one second
         (30, None, 0, False, 60),
     ],
 )

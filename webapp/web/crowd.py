@@ -1,11 +1,16 @@
 """What a crowd asks one process for at the same moment, done together where that is the same."""
 
+import logging
+import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from webapp import nowait
-from webapp.db import Database, new_id
+from webapp.db import Busy, Database, OutcomeUnknown, Tx, new_id
 from webapp.domain import accounts, holds, staying, together, visits, waiting_room
 from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Rules
@@ -18,8 +23,11 @@ from webapp.web import bearers
 from webapp.web.groups import Groups
 from webapp.web.turns import Turns
 
+log = logging.getLogger("jari.crowd")
+
 GROUP_MAX = 16
 LOOKS_MAX = 64
+NOTED_WITHIN_SECONDS = 0.25
 STAY_CONSTRAINT = "uq_queue_entry_stay"
 
 
@@ -151,16 +159,18 @@ class Joins:
 
 
 class Stays:
-    """Looks stays up, and notes who has come, all of the same moment in one statement (PostgreSQL)."""
+    """Looks stays up, all of the same moment in one statement (PostgreSQL), and notes who is there."""
 
     def __init__(self, db: Database, wait_seconds: float) -> None:
         self._db = db
         self._looks: Groups[None, uuid.UUID, Stay | TurnOver] = Groups(
             self._look, _anybody, LOOKS_MAX, wait_seconds
         )
-        self._notes: Groups[float, Stay, None] = Groups(
-            self._note, _anybody, LOOKS_MAX, wait_seconds
-        )
+        self._mutex = threading.Lock()
+        self._to_note: dict[
+            float, dict[uuid.UUID, uuid.UUID]
+        ] = {}  # as `staying.see_together` wants them
+        self._notes_soon = False
 
     def get(self, entry_id: uuid.UUID) -> Stay:
         """Do `waiting_room.get_stay`."""
@@ -174,17 +184,47 @@ class Stays:
     def _look(self, _: None, entry_ids: Sequence[uuid.UUID]) -> list[Stay | TurnOver]:
         return self._db.lookup(waiting_room.get_stays, entry_ids)
 
-    def see(self, stay: Stay, after_seconds: float) -> None:
-        """Do `staying.see`."""
-        if self._db.is_sqlite:
-            self._db.transact(staying.see, stay.entry_id, stay.account_id, after_seconds)
-        else:
-            self._notes.do(after_seconds, stay)
+    def see(self, stay: Stay, after_seconds: float, *, soon: bool) -> None:
+        """Do `staying.see`; if `soon` is enough, in a server with all others of the moment, from beside the requests.
 
-    def _note(self, after_seconds: float, stays: Sequence[Stay]) -> list[None]:
-        seen = {stay.entry_id: stay.account_id for stay in stays}
-        self._db.transact(staying.see_together, seen, after_seconds)
-        return [None] * len(stays)
+        When a crowd is let in, a transaction for each was every sixth of the sale's (measured).
+        """
+        if not (soon and self._notes_soon):
+            self._db.transact(staying.see, stay.entry_id, stay.account_id, after_seconds)
+            return
+        with self._mutex:
+            self._to_note.setdefault(after_seconds, {})[stay.entry_id] = stay.account_id
+
+    def start(self) -> None:
+        """Note who is to be noted soon again and again, in a thread that ends with the process."""
+        self._notes_soon = True
+        threading.Thread(target=self._note_for_ever, name="stays", daemon=True).start()
+
+    def _note_for_ever(self) -> None:
+        while True:
+            time.sleep(NOTED_WITHIN_SECONDS)
+            self.note()
+
+    def note(self) -> None:
+        """Note who is to be noted; those whom the database did not take are noted the next time."""
+        with self._mutex:
+            to_note, self._to_note = self._to_note, {}
+        for after_seconds, whose in to_note.items():
+            self._note_or_keep(whose, after_seconds)
+
+    def _note_or_keep(self, whose: dict[uuid.UUID, uuid.UUID], after_seconds: float) -> None:
+        work = _see_each if self._db.is_sqlite else staying.see_together
+        try:
+            self._db.transact(work, whose, after_seconds)
+        except (Busy, OutcomeUnknown, SQLAlchemyError) as error:
+            log.warning("who is there was not noted: %s", type(error).__name__)
+            with self._mutex:
+                self._to_note[after_seconds] = whose | self._to_note.get(after_seconds, {})
+
+
+def _see_each(tx: Tx, whose: Mapping[uuid.UUID, uuid.UUID], after_seconds: float) -> None:
+    for entry_id, account_id in whose.items():
+        staying.see(tx, entry_id, account_id, after_seconds)
 
 
 def _anybody(_group: Sequence[object], _one: object) -> bool:

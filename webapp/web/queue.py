@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webapp.domain import accounts
-from webapp.domain.catalogue import Sale
+from webapp.domain.catalogue import ARRIVAL_SECONDS_MIN, Sale
 from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
 from webapp.domain.outlook import STALLED_SECONDS, Room
 from webapp.domain.waiting_room import Stay
@@ -36,11 +36,12 @@ POLL_MAX_MS = 60_000
 POLL_SPREAD = 0.2  # of a pause, this way or that
 POLL_STANDING_MS = 30_000  # while nobody is admitted at all
 POLL_PER_PERSON_AHEAD_MS = 10
-# In what is left of a wait: where it goes slowly, asking more often shows nothing new.
-POLLS_PER_WAIT = 3
+# Of what is left of a wait: where it goes slowly, asking more often shows nothing new.
+POLL_SHARE_OF_LEFT = 0.6
 RENEW_BEFORE_SECONDS = 3_600
 SEEN_EVERY_SECONDS = 20.0
 SEEN_PER_IDLE_LIMIT = 4
+SOON_SECONDS = 5.0  # in which who is there is noted, also where that does not succeed at once
 
 
 def answer_stay(
@@ -96,17 +97,23 @@ def shown_before(house: House, token: str | None, stay: Stay) -> int | None:
 
 
 def note_seen(house: House, stay: Stay) -> None:
-    """Note that somebody inside came or is still there, no more often than it matters."""
+    """Note that somebody inside came or is still there, no more often than it matters.
+
+    Soon is enough, unless somebody would soon be taken for one who did not come, or has gone. Who is killed before
+    it is noted takes that along; whoever goes on shows it again.
+    """
     idle = house.sales.get(stay.performance_id).idle_seconds
     now = house.db.clock.now()
     if stay.admitted_at is None or not stay.inside(now):
         return
     if stay.seen_at is None:
-        house.stays.see(stay, 0.0)
+        silent = (now - stay.admitted_at).total_seconds()
+        house.stays.see(stay, 0.0, soon=silent < ARRIVAL_SECONDS_MIN - SOON_SECONDS)
         return
     every = min(SEEN_EVERY_SECONDS, (idle or 0) / SEEN_PER_IDLE_LIMIT)
-    if idle is not None and (now - stay.seen_at).total_seconds() > every:
-        house.stays.see(stay, every)
+    silent = (now - stay.seen_at).total_seconds()
+    if idle is not None and silent > every:
+        house.stays.see(stay, every, soon=silent < idle - SOON_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +296,13 @@ def pause_ms(
     the rate and by the estimate, and where it goes fast no later than one's turn may come. `stands`: nobody is
     admitted at all.
     """
-    by_rate = 60_000 / max(1, rate_per_minute) / POLLS_PER_WAIT
+    by_rate = 60_000 / max(1, rate_per_minute) * POLL_SHARE_OF_LEFT
     wait = POLL_FIRST_MS + ahead * max(POLL_PER_PERSON_AHEAD_MS, by_rate)
     if stands:
         wait = max(wait, POLL_STANDING_MS)
     if estimate is not None:
         soonest = estimate[0] * 1000
-        wait = min(max(wait, soonest / POLLS_PER_WAIT), max(POLL_FIRST_MS, soonest))
+        wait = min(max(wait, soonest * POLL_SHARE_OF_LEFT), max(POLL_FIRST_MS, soonest))
     return min(wait, POLL_MAX_MS)
 
 
