@@ -5,14 +5,17 @@ A cache whose loss costs time and nothing else (no state that matters lives here
 1. `get` never returns what was read more than `max_age_seconds` ago.
 2. One load per key at a time: when everybody comes at once, one thread asks the database and the
    others wait for its answer. While people keep coming nobody but that one waits: it asks when most of
-   the time is over.
+   the time is over. Where nobody may wait (`nowait`) a thread of its own asks.
 3. At most `keys_max` keys are kept; the one longest unused goes first.
 """
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Generic, TypeVar
 
 from prometheus_client import Counter
@@ -24,9 +27,35 @@ V = TypeVar("V")
 
 ASK_AGAIN_SHARE = 0.85  # of the age that is allowed
 
+HITS_TOGETHER = 64
+
+_beside = ThreadPoolExecutor(2, "snapshots")  # its threads begin with its first work: after a fork
+
 LOOKS = Counter(
     "jari_snapshot_looks_total", "Looks at a snapshot, by whether it was fresh.", ["name", "hit"]
 )
+
+
+class _Hits:
+    """Looks that found something fresh, told HITS_TOGETHER at a time: one by one they were a tenth of a poll.
+
+    Who adds at the very same moment as another may be lost; what is told is how often it goes well, not money.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._told = LOOKS.labels(name, "yes")
+        self._count = 0
+
+    def add(self) -> None:
+        self._count += 1
+        if self._count >= HITS_TOGETHER:
+            self._count = 0
+            self._told.inc(HITS_TOGETHER)
+
+
+@cache
+def _hits(name: str) -> _Hits:
+    return _Hits(name)
 
 
 class _Slot(Generic[V]):
@@ -49,7 +78,7 @@ class Snapshots(Generic[K, V]):
         self._keys_max = keys_max
         self._slots: OrderedDict[K, _Slot[V]] = OrderedDict()
         self._mutex = threading.Lock()
-        self._hits = LOOKS.labels(name, "yes")
+        self._hits = _hits(name)
         self._misses = LOOKS.labels(name, "no")
 
     def get(self, key: K, max_age_seconds: float | None = None) -> V:
@@ -61,25 +90,40 @@ class Snapshots(Generic[K, V]):
         fresh = value is not None and asked_at - read_at <= max_age
         young = fresh and asked_at - read_at <= max_age * ASK_AGAIN_SHARE
         if not young and nowait.is_asked():
-            if not (fresh and slot.loading.locked()):
+            if not fresh:
                 raise nowait.MustWait
+            self._load_beside(key, slot)
             young = True
         if young or not slot.loading.acquire(blocking=not fresh):
-            self._hits.inc()
+            self._hits.add()
             return value  # type: ignore[return-value]  # who did not wait found one
         try:
             # Whoever waited here gets what was loaded meanwhile, if it is fresh for the moment it asked.
             value = slot.value
             if value is not None and slot.read_at != read_at and asked_at - slot.read_at <= max_age:
-                self._hits.inc()
+                self._hits.add()
                 return value
-            self._misses.inc()
-            started = time.monotonic()
-            value = self._load(key)
-            slot.value, slot.read_at = value, started
-            return value
+            return self._read(key, slot)
         finally:
             slot.loading.release()
+
+    def _read(self, key: K, slot: _Slot[V]) -> V:
+        """Load a value; whoever calls this has the slot's lock."""
+        self._misses.inc()
+        started = time.monotonic()
+        value = self._load(key)
+        slot.value, slot.read_at = value, started
+        return value
+
+    def _load_beside(self, key: K, slot: _Slot[V]) -> None:
+        """Have a value loaded that is old soon, for who may not wait; what goes wrong is told to who has to."""
+        if not slot.loading.acquire(blocking=False):
+            return
+        with contextlib.suppress(RuntimeError):  # the process ends
+            loaded = _beside.submit(self._read, key, slot)
+            loaded.add_done_callback(lambda _: slot.loading.release())
+            return
+        slot.loading.release()
 
     def find_fresh(self, key: K) -> V | None:
         """Return the value of `key` if it is fresh, without loading it; for who can do without."""
