@@ -153,27 +153,32 @@ def list_rules(tx: Tx) -> list[Rules]:
 def get_sale(tx: Tx, performance_id: int) -> Sale:
     """Read what a buyer sees of a performance; raise NotFound."""
     rules = get_rules(tx, performance_id)
-    row = tx.execute(
-        select(
-            Event.slug,
-            Event.title,
-            Venue.name,
-            Seatmap.version,
-            Seatmap.seat_count,
-            Room.idle_seconds,
-        )
-        .select_from(Event)
-        .join(Venue, Venue.id == Event.venue_id)
-        .join(Seatmap, Seatmap.id == rules.seatmap_id)
-        .join(Room, Room.performance_id == rules.id)
-        .where(Event.id == rules.event_id)
-    ).one()
-    prices = tx.execute(
-        select(PriceLevel.code, PriceLevel.name, PriceLevel.price_minor)
-        .where(PriceLevel.performance_id == performance_id)
-        .order_by(PriceLevel.position)
+    [row] = tx.fetch(_SHOWN, performance_id=performance_id)
+    prices = tx.fetch(_PRICES, performance_id=performance_id)
+    return make(Sale, (rules, *row, {code: Price(code, *rest) for code, *rest in prices}))
+
+
+_SHOWN = Prepared(
+    select(
+        Event.slug,
+        Event.title,
+        Venue.name,
+        Seatmap.version,
+        Seatmap.seat_count,
+        Room.idle_seconds,
     )
-    return make(Sale, (rules, *row, {price.code: make(Price, price) for price in prices}))
+    .select_from(Performance)
+    .join(Event, Event.id == Performance.event_id)
+    .join(Venue, Venue.id == Event.venue_id)
+    .join(Seatmap, Seatmap.id == Performance.seatmap_id)
+    .join(Room, Room.performance_id == Performance.id)
+    .where(Performance.id == bindparam("performance_id"))
+)
+_PRICES = Prepared(
+    select(PriceLevel.code, PriceLevel.name, PriceLevel.price_minor)
+    .where(PriceLevel.performance_id == bindparam("performance_id"))
+    .order_by(PriceLevel.position)
+)
 
 
 @dataclass(frozen=True, slots=True)

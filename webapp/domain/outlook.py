@@ -14,13 +14,17 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import bindparam, case, func, select, union_all
 
 from webapp.db import Tx, seconds
-from webapp.domain import admission, catalogue, pace, rooms
+from webapp.domain import admission, catalogue, pace
 from webapp.domain.catalogue import Rules
+from webapp.domain.errors import NotFound
 from webapp.domain.model import JobLease, Lottery, QueueEntry, RoomProgress, table_of
+from webapp.domain.model import Pace as PaceRow
+from webapp.domain.model import Room as RoomRow
 from webapp.statements import Prepared
 
 _ENTRY = table_of(QueueEntry)
@@ -98,38 +102,59 @@ class Room:
 
 
 def look(tx: Tx, performance_id: int) -> Room:
-    """Read a room's state for everybody who polls it."""
+    """Read a room's state for everybody who polls it; raise NotFound."""
     front, gone, guests = _line(tx, performance_id)
-    just_now = QueueEntry.admitted_at > tx.now - seconds(JUST_NOW_SECONDS)
-    steadily = tx.execute(
-        select(
-            func.count().label("people"),
-            func.count(case((just_now, 1))).label("just_now"),
-            func.min(QueueEntry.admitted_at).label("since"),
-        ).where(
-            QueueEntry.performance_id == performance_id,
-            QueueEntry.admitted_at > tx.now - seconds(STEADY_SECONDS),
-            QueueEntry.invited_at.is_(None),
-        )
-    ).one()
-    house_pace, settings = pace.get(tx), rooms.get_settings(tx, performance_id)
-    sealed, awaits_beacon = _look_at_lottery(tx, performance_id)
+    around = tx.fetch_one(_AROUND, performance_id=performance_id)
+    if around is None:
+        raise NotFound()
+    percent, reason, message, arrival_seconds, *lottery = around
+    sealed, awaits_beacon = _read_lottery(*lottery)
+    [moved] = tx.fetch(
+        _MOVED,
+        performance_id=performance_id,
+        just_now=tx.now - seconds(JUST_NOW_SECONDS),
+        lately=tx.now - seconds(admission.RATE_WINDOW_SECONDS),
+        steadily=tx.now - seconds(STEADY_SECONDS),
+    )
+    steadily, lately, just_now, since = moved
     return Room(
         performance_id,
         front,
         gone,
-        admission.count_admitted_lately(tx, performance_id),
-        admitted_steadily=steadily.people,
-        steady_seconds=(tx.now - steadily.since).total_seconds() if steadily.since else 0.0,
-        admitted_just_now=steadily.just_now,
-        pace_percent=house_pace.percent,
-        pace_reason=house_pace.reason,
-        message=settings.message,
-        arrival_seconds=settings.arrival_seconds,
+        lately,
+        admitted_steadily=steadily,
+        steady_seconds=(tx.now - since).total_seconds() if since else 0.0,
+        admitted_just_now=just_now,
+        pace_percent=percent,
+        pace_reason=reason,
+        message=message,
+        arrival_seconds=arrival_seconds,
         sealed=sealed,
         awaits_beacon=awaits_beacon,
         guests=guests,
     )
+
+
+_LOTTERY = (Lottery.performance_id, Lottery.closed_at, Lottery.drawn_at, Lottery.beacon_source)
+_AROUND = Prepared(
+    select(PaceRow.percent, PaceRow.reason, RoomRow.message, RoomRow.arrival_seconds, *_LOTTERY)
+    .select_from(RoomRow)
+    .join(PaceRow, PaceRow.id == pace.THE_HOUSE)
+    .outerjoin(Lottery, Lottery.performance_id == RoomRow.performance_id)
+    .where(RoomRow.performance_id == bindparam("performance_id"))
+)
+_MOVED = Prepared(  # as `admission.count_admitted_lately` counts
+    select(
+        func.count(),
+        func.count(case((_ENTRY.c.admitted_at > bindparam("lately"), 1))),
+        func.count(case((_ENTRY.c.admitted_at > bindparam("just_now"), 1))),
+        func.min(_ENTRY.c.admitted_at),
+    ).where(
+        _ENTRY.c.performance_id == bindparam("performance_id"),
+        _ENTRY.c.admitted_at > bindparam("steadily"),
+        _ENTRY.c.invited_at.is_(None),
+    )
+)
 
 
 def get_numbered_lately(tx: Tx, performance_id: int) -> dict[uuid.UUID, int]:
@@ -159,23 +184,30 @@ _NUMBERED_LATELY = Prepared(
 
 def _line(tx: Tx, performance_id: int) -> tuple[int, tuple[int, ...], frozenset[uuid.UUID]]:
     """Read the lowest number that waits, the later ones that do not, and who was let in without a number."""
-    here = QueueEntry.performance_id == performance_id
-    waiting = here, QueueEntry.admitted_at.is_(None)
-    front = tx.execute(
-        select(func.min(QueueEntry.number)).where(
-            *waiting, QueueEntry.number.is_not(None), QueueEntry.retired_at.is_(None)
-        )
-    ).scalar()
-    if front is None:
-        front = _last_number(tx, performance_id) + 1
-    found = select(QueueEntry.id, QueueEntry.number)
-    gave_up = found.where(*waiting, QueueEntry.number >= front, QueueEntry.retired_at.is_not(None))
-    invited = found.where(here, QueueEntry.invited_at.is_not(None))
-    later = invited.where(QueueEntry.number >= front)
-    unnumbered = invited.where(QueueEntry.number.is_(None))
-    rows = tx.execute(union_all(gave_up, later, unnumbered)).all()
-    gone = sorted(row.number for row in rows if row.number is not None)
-    return front, tuple(gone), frozenset(row.id for row in rows if row.number is None)
+    [(first,)] = tx.fetch(_FIRST, performance_id=performance_id)
+    front = first or _last_number(tx, performance_id) + 1
+    rows = tx.fetch(_OUT_OF_LINE, performance_id=performance_id, front=front)
+    gone = sorted(number for _, number in rows if number is not None)
+    return front, tuple(gone), frozenset(entry_id for entry_id, number in rows if number is None)
+
+
+_HERE = _ENTRY.c.performance_id == bindparam("performance_id")
+_WAITING = _HERE, _ENTRY.c.admitted_at.is_(None)
+_FOUND = select(_ENTRY.c.id, _ENTRY.c.number)
+_LATER = _ENTRY.c.number >= bindparam("front")
+_INVITED = _FOUND.where(_HERE, _ENTRY.c.invited_at.is_not(None))
+_FIRST = Prepared(
+    select(func.min(_ENTRY.c.number)).where(
+        *_WAITING, _ENTRY.c.number.is_not(None), _ENTRY.c.retired_at.is_(None)
+    )
+)
+_OUT_OF_LINE = Prepared(
+    union_all(
+        _FOUND.where(*_WAITING, _LATER, _ENTRY.c.retired_at.is_not(None)),
+        _INVITED.where(_LATER),
+        _INVITED.where(_ENTRY.c.number.is_(None)),
+    )
+)
 
 
 def _last_number(tx: Tx, performance_id: int) -> int:
@@ -187,11 +219,18 @@ def _last_number(tx: Tx, performance_id: int) -> int:
 
 def _look_at_lottery(tx: Tx, performance_id: int) -> tuple[bool, bool]:
     """Return whether there is a lottery, and whether it awaits its beacon."""
-    query = select(Lottery.closed_at, Lottery.drawn_at, Lottery.beacon_source)
-    row = tx.execute(query.where(Lottery.performance_id == performance_id)).one_or_none()
-    if row is None:
-        return False, False
-    return True, bool(row.closed_at and not row.drawn_at and row.beacon_source)
+    query = select(*_LOTTERY).where(Lottery.performance_id == performance_id)
+    row = tx.execute(query).one_or_none()
+    return _read_lottery(*(row or (None,) * len(_LOTTERY)))
+
+
+def _read_lottery(
+    performance_id: int | None,
+    closed_at: datetime | None,
+    drawn_at: datetime | None,
+    beacon_source: str | None,
+) -> tuple[bool, bool]:
+    return performance_id is not None, bool(closed_at and not drawn_at and beacon_source)
 
 
 # -- for the organiser and the operator ---------------------------------------------------------
