@@ -4,7 +4,6 @@ import logging
 import re
 import time
 
-import structlog
 from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from prometheus_client import Histogram
@@ -19,13 +18,7 @@ REQUESTS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 
-log = structlog.wrap_logger(
-    logging.getLogger("jari.request"),
-    processors=[
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ],
-).bind()  # once, or each line would put its logger together
+log = logging.getLogger("jari.request")
 
 POLICY = "; ".join(
     (
@@ -77,17 +70,17 @@ def note(
 ) -> None:
     """Measure a request that was answered, and log it."""
     REQUESTS.labels(route, method, str(status)).observe(seconds)
-    log.info(
-        "request",
-        request_id=request_id,
-        account_id=account_id,
-        method=method,
-        route=route,
-        status=status,
-        code=code,
-        milliseconds=round(seconds * 1000, 1),
-        retries=retries,
-    )
+    said = {
+        "request_id": request_id,
+        "account_id": account_id,
+        "method": method,
+        "route": route,
+        "status": status,
+        "code": code,
+        "milliseconds": round(seconds * 1000, 1),
+        "retries": retries,
+    }
+    log.info("request", extra={"said": said})
 
 
 def install(app: Flask) -> None:

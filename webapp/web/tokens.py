@@ -13,7 +13,6 @@ Promises:
 """
 
 import hashlib
-import json
 import math
 import uuid
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, Literal, get_args
 
 import jwt
 from jwt.utils import base64url_encode
+from pydantic_core import to_json
 
 from webapp.clock import Clock
 from webapp.db import new_id
@@ -31,7 +31,6 @@ Kind = Literal["waiting", "access"]
 
 ALGORITHM = "HS256"
 _HS256 = jwt.get_algorithm_by_name(ALGORITHM)
-_AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
 ISSUER = "jari"
 LENGTH_MAX = 2_048
 WAITING_LIFETIME_SECONDS = 2 * 3600
@@ -180,7 +179,7 @@ class Tokens:
 
 
 def _encoded(part: dict[str, Any]) -> str:
-    return base64url_encode(_AS_JSON(part).encode()).decode()
+    return base64url_encode(to_json(part)).decode()
 
 
 def _digest(kind: Kind, text: str) -> bytes:
