@@ -315,6 +315,7 @@ CATCHES_WIDELY = {
     "webapp/commands/speaking.py:ProgrammingError": "the same: the tables are not there",
     "webapp/web/fastlane.py:Exception": "told and logged as Flask's handlers would",
     "webapp/web/crowd.py:Exception": "raised again in each join that it was worked for",
+    "webapp/web/crowd.py:SQLAlchemyError": "who is there is noted the next time, and logged",
     "webapp/web/joining.py:Exception": "logged; the others of its group are answered nevertheless",
     "webapp/web/reception.py:Exception": "a thread does the same request anew, and tells it",
     "webapp/web/groups.py:BaseException": "raised again in each request that it was worked for",

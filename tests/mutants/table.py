@@ -1128,13 +1128,7 @@ MUTANTS = [
         "tests/web/test_reception.py",
         (
             "what was looked at in vain is as if nobody had",
-            "        parser.mesg = before\n",
-            "",
-            "test_who_wants_to_hang_up_is_answered_before",
-        ),
-        (
-            "what was looked at in vain is there once",
-            "        parser.unreader.take_buffered()\n",
+            "            conn.parser.unreader.unread(data)\n",
             "",
             "test_a_wish_that_is_flasks_matter_is_read_as_if_nobody_had",
         ),
@@ -1143,6 +1137,12 @@ MUTANTS = [
             "        return wanted is not None and self._lane.may_refuse(int(wanted[1]))\n",
             "        return False\n",
             "test_who_wants_seats_where_there_are_none_needs_no_thread",
+        ),
+        (
+            "a worker that stops or is full looks at nothing else",
+            "            if full or not worker.alive:\n",
+            "            if False:\n",
+            "test_a_worker_that_stops_or_is_full_is_gunicorns_at_once",
         ),
         (
             "a crowd at the door is let in together",
@@ -1186,6 +1186,60 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/wire.py",
+        "tests/web/test_wire.py",
+        (
+            "what is sent twice is not plain",
+            "        if key in _UNUSUAL or key in given:\n",
+            "        if key in _UNUSUAL:\n",
+            "test_whatever_is_not_plain_is_gunicorns_matter",
+        ),
+        (
+            "what is sent in pieces is not plain",
+            "        if key in _UNUSUAL or key in given:\n",
+            "        if key in given:\n",
+            "test_whatever_is_not_plain_is_gunicorns_matter",
+        ),
+        (
+            "a body is as long as it is told",
+            "        and len(body) == int(length)\n",
+            "",
+            "test_whatever_is_not_plain_is_gunicorns_matter",
+        ),
+        (
+            "no header of ours becomes two",
+            "        if not _PRINTABLE.match(",
+            "        if False and not _PRINTABLE.match(",
+            "test_no_header_of_ours_becomes_two",
+        ),
+    ),
+    *_of(
+        "webapp/web/crowd.py",
+        "tests/web/test_who_is_there.py",
+        (
+            "who could not be noted is noted the next time",
+            "                self._to_note[after_seconds] = whose | self._to_note.get(after_seconds, {})\n",
+            "                pass\n",
+            "test_who_could_not_be_noted_is_noted_the_next_time",
+        ),
+    ),
+    *_of(
+        "webapp/web/queue.py",
+        "tests/web/test_who_is_there.py",
+        (
+            "who would be taken for a no-show is noted at once",
+            "soon=silent < ARRIVAL_SECONDS_MIN - SOON_SECONDS)",
+            "soon=True)",
+            "test_when_who_is_there_is_noted",
+        ),
+        (
+            "who would be taken for idle is noted at once",
+            "soon=silent < idle - SOON_SECONDS)",
+            "soon=True)",
+            "test_when_who_is_there_is_noted",
+        ),
+    ),
+    *_of(
         "webapp/__init__.py",
         "tests/web/test_joining_together.py",
         (
@@ -1200,8 +1254,8 @@ MUTANTS = [
         "tests/web/test_joining_together.py",
         (
             "a worker that stops keeps no line",
-            "    if not keep:\n",
-            "    if False:\n",
+            "        keep = keep and self._may_keep\n",
+            "        keep = self._may_keep\n",
             "test_a_worker_that_stops_keeps_no_line",
         ),
     ),
