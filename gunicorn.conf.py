@@ -322,6 +322,13 @@ def post_worker_init(worker):
         house.stays.start()
 
 
+def worker_exit(server, worker):
+    """Note who came in during the last moment."""
+    house = getattr(worker.wsgi, "extensions", {}).get("jari")
+    if house is not None:
+        house.stays.note()
+
+
 def child_exit(server, worker):
     """Take a dead worker's gauges out of the sums; its counters stay, they happened."""
     # Not at the top: this library decides at its import whether metrics are shared between

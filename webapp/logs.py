@@ -9,6 +9,7 @@ Promises:
    is killed without a warning takes that much of it along.
 """
 
+import json
 import logging
 import sys
 import threading
@@ -17,7 +18,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TextIO
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 LOGGERS = ("jari", "webapp")  # ours, and Flask's for this application
 WRITTEN_WITHIN_SECONDS = 0.2
@@ -29,16 +30,20 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
+        moment = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
         said = {
             **getattr(record, "said", {}),
             "event": record.getMessage(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "timestamp": f"{moment.isoformat(timespec='microseconds')}Z",
         }
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
-        return to_json(said).decode()
+        try:
+            return to_json(said).decode()
+        except PydanticSerializationError:  # half of a character, which is no text
+            return json.dumps(said)
 
 
 class Together(logging.StreamHandler[TextIO]):

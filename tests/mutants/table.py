@@ -1140,8 +1140,8 @@ MUTANTS = [
         ),
         (
             "a worker that stops or is full looks at nothing else",
-            "            if full or not worker.alive:\n",
-            "            if False:\n",
+            "            if not worker.alive or has_room != worker._accepting:",
+            "            if False:",
             "test_a_worker_that_stops_or_is_full_is_gunicorns_at_once",
         ),
         (
@@ -1228,13 +1228,13 @@ MUTANTS = [
         "tests/web/test_who_is_there.py",
         (
             "who would be taken for a no-show is noted at once",
-            "soon=silent < ARRIVAL_SECONDS_MIN - SOON_SECONDS)",
+            "soon=silent < limit - twice)",
             "soon=True)",
             "test_when_who_is_there_is_noted",
         ),
         (
             "who would be taken for idle is noted at once",
-            "soon=silent < idle - SOON_SECONDS)",
+            "soon=silent < idle - twice)",
             "soon=True)",
             "test_when_who_is_there_is_noted",
         ),

@@ -22,7 +22,7 @@ ASKED = ("get_availability", "join_queue", "pay", "place_hold", "poll_queue", *R
 READ_AFTERWARDS = frozenset({"integrity", "deadlocks", "sold", "unsold", "sold_out_after", "swept"})
 # What a load tool cannot know: that, and what compares two parts of one run.
 HARNESS_ONLY = READ_AFTERWARDS | {
-    *("refused_in_vain", "slower", "slowest_slice", "pressed", "kept", "recovered"),
+    *("refused_in_vain", "slower", "slowest_slice", "polled", "pressed", "kept", "recovered"),
     "drained_after",
 }
 
@@ -48,7 +48,7 @@ def _scenario(scenario: Scenario) -> dict[str, Any]:
     told = asdict(scenario)
     kept = (
         *("about", "arrivals", "habits", "patience_seconds", "forged_per_second"),
-        "waiting_come",
+        *("waiting_come", "waiting_go"),
     )
     _, by_harness = split(scenario.thresholds)
     told_here = {name: told[name] for name in kept} | {"judged_by_the_harness": by_harness}

@@ -14,6 +14,7 @@ from tests.rush.pressed import press
 from tests.rush.scenarios import Scenario
 from tests.rush.stage import Stage
 from tests.rush.watch import Watch
+from webapp.web.queue import POLL_MAX_MS
 
 BOOKING = ("place_hold", "pay")
 # While nothing is answered nobody comes as far as a hold; but people go on coming.
@@ -52,6 +53,7 @@ async def rush(stage: Stage, seed: str) -> Outcome:
         load.restart()
         let_them_come()
         watching = asyncio.create_task(watch.look())
+        closing = asyncio.create_task(_let_nobody_in(stage))
         if stage.scenario.pressure:
             values, note = await press(crowd, stage.scenario.pressure)
             outcome.values |= values
@@ -61,9 +63,17 @@ async def rush(stage: Stage, seed: str) -> Outcome:
     outcome.seconds = load.now
     await asyncio.sleep(LAST_LOOK_SECONDS)
     await end(watching)
+    await closing
     if stage.scenario.compared:
         _compare(outcome, stage.scenario)
     return outcome
+
+
+async def _let_nobody_in(stage: Stage) -> None:
+    """Let nobody in any more where everybody has given up: who is called and does not come costs, too."""
+    if stage.scenario.waiting_go is not None:
+        await asyncio.sleep(stage.scenario.waiting_go)
+        await asyncio.to_thread(stage.let_nobody_in)
 
 
 async def end(work: asyncio.Task[None]) -> None:
@@ -78,8 +88,8 @@ def _compare(outcome: Outcome, scenario: Scenario) -> None:
     told, medians, slowest = [], [], 0.0
     for spans in scenario.compared or ():
         p95s: list[float] = []
+        seconds = scenario.slice_seconds or spans[0][1] - spans[0][0]
         for start, end in spans:
-            seconds = scenario.slice_seconds or end - start
             p95s += slice_p95s(outcome.load, BOOKING, start, end, seconds)
             slowest = max(slowest, *slice_p95s(outcome.load, STANDING, start, end, seconds))
         medians.append(statistics.median(p95s))
@@ -87,14 +97,16 @@ def _compare(outcome: Outcome, scenario: Scenario) -> None:
         between = " and ".join(f"{start:.0f} to {end:.0f}" for start, end in spans)
         told.append(f"{each} ms in seconds {between}")
     without, disturbed = medians
-    outcome.values["slower"] = disturbed / without if without else 0.0
+    # Where nothing was booked there is nothing to compare, and that is no good sign.
+    outcome.values["slower"] = disturbed / without if without and disturbed else math.inf
     outcome.values["slowest_slice"] = slowest
     outcome.notes.append(f"Holds and payments, p95: {told[0]}, undisturbed; {told[1]}, disturbed.")
     if scenario.waiting:
-        polls = sum(start <= began < end for began in outcome.load.calls["poll_queue"].began)
-        outcome.notes.append(
-            f"Meanwhile {polls / (end - start):,.0f} polls a second were answered."
-        )
+        began = outcome.load.calls["poll_queue"].began
+        polls = sum(start <= moment < end for start, end in spans for moment in began)
+        a_second = polls / sum(end - start for start, end in spans)
+        outcome.values["polled"] = a_second * POLL_MAX_MS / 1000 / scenario.waiting
+        outcome.notes.append(f"Meanwhile {a_second:,.0f} polls a second were answered.")
 
 
 def slice_p95s(

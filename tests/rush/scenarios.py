@@ -307,6 +307,8 @@ SCENARIOS = {
             "slower": ["value<=1.5"],
             "slowest_slice": SLOWEST_SLICE,
             "waited": ["rate==1"],
+            # Of one a minute by each: else those who ask would be no disturbance.
+            "polled": ["value>=0.8"],
             "booked": ["rate==1"],
         },
     ),

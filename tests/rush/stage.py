@@ -34,7 +34,7 @@ from webapp import create_app
 from webapp.clock import Clock
 from webapp.commands import migrate_to
 from webapp.db import Database, Tx
-from webapp.domain import catalogue, seatmap
+from webapp.domain import catalogue, rooms, seatmap
 from webapp.domain.model import Booking, Hold, QueueEntry
 from webapp.web.house import House
 from webapp.web.tokens import Kind
@@ -182,6 +182,10 @@ class Stage:
         found, slug = self.db.read(read)
         rows = [f"{place.section} {place.row}" for place in found]
         return Hall(performance_id, [place.label for place in found], rows, slug)
+
+    def let_nobody_in(self) -> None:
+        """Let nobody in any more who waits for the other sale."""
+        self.db.transact(rooms.change, self.other_sale, None, {"rate_per_minute": 0})
 
     def count_sold(self) -> int:
         """Count the wanted seats that are sold now."""

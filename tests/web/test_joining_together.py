@@ -216,7 +216,7 @@ def test_that_a_group_was_tried_again_is_said_once(
         app.extensions["jari.fastlane"].join_together(begun)
         for join in begun:
             join.answer()
-    assert [json.loads(record.message)["retries"] for record in caplog.records] == [2, 0]
+    assert [record.said["retries"] for record in caplog.records] == [2, 0]
 
 
 def test_whoever_answers_a_join_counts_it_for_the_client_behind_the_proxy(
@@ -284,6 +284,9 @@ class Worker:
 
     def accept(self, _: object) -> None:
         """Nobody is at the door."""
+
+    def wait_for_and_dispatch_events(self, _: float) -> None:
+        """Nothing happens."""
 
     def submit(self, job: Any, conn: Any, ahead: bool = False) -> Future[Any]:
         self.submitted.append((job, conn, Future(), ahead))

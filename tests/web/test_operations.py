@@ -144,5 +144,5 @@ def test_retries_are_in_the_line(app: Flask, api: Api, caplog: pytest.LogCapture
     with caplog.at_level("INFO", "jari.request"):
         one.choose("ST-A-1")
         one.pay()
-    retries = [json.loads(record.message)["retries"] for record in caplog.records]
+    retries = [record.said["retries"] for record in caplog.records]
     assert retries == [2, 0]

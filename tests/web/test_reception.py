@@ -294,6 +294,7 @@ class Worker:
 
     def __init__(self, at_the_door: int) -> None:
         self.at_the_door, self.nr_conns, self.alive = at_the_door, 0, True
+        self._accepting = True
         self.worker_connections, self.max_keepalived = 1_000, 1_000
         self.keepalived_conns: list[Any] = []
         self.pending_conns: list[Any] = []
@@ -361,10 +362,11 @@ def test_what_comes_is_seen_to_again_and_again_before_gunicorn_says_that_it_live
     assert min(worker.waits) >= 0
 
 
-@pytest.mark.parametrize("what", ["stops", "is full"])
+@pytest.mark.parametrize("what", ["stops", "is full", "has room again"])
 def test_a_worker_that_stops_or_is_full_is_gunicorns_at_once(what: str) -> None:
     worker = Worker(0)
     Reception(worker, LANE)
+    worker._accepting = what != "has room again"
 
     def happen() -> None:
         worker.alive = what != "stops"
@@ -435,7 +437,7 @@ def test_what_cannot_be_loaded_beside_is_told_to_who_has_to_wait() -> None:
     grow_old(snapshots, 600.0 * ASK_AGAIN_SHARE)
     fails.append("from now on")
     assert nowait.work(lambda: snapshots.get("a")) == "a"
-    until(lambda: len(fails) > 1 and not snapshots._slots["a"].loading.locked())
+    until(lambda: len(fails) > 1 and not snapshots._slots["a"].asked)
     grow_old(snapshots, 600.0)
     assert must_wait(lambda: snapshots.get("a"))
     with pytest.raises(LookupError):

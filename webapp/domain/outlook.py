@@ -107,8 +107,7 @@ def look(tx: Tx, performance_id: int) -> Room:
     around = tx.fetch_one(_AROUND, performance_id=performance_id)
     if around is None:
         raise NotFound()
-    percent, reason, message, arrival_seconds, *lottery = around
-    sealed, awaits_beacon = _read_lottery(*lottery)
+    percent, reason, message, arrival_seconds, lottery_of, *lottery = around
     [moved] = tx.fetch(
         _MOVED,
         performance_id=performance_id,
@@ -129,8 +128,8 @@ def look(tx: Tx, performance_id: int) -> Room:
         pace_reason=reason,
         message=message,
         arrival_seconds=arrival_seconds,
-        sealed=sealed,
-        awaits_beacon=awaits_beacon,
+        sealed=lottery_of is not None,
+        awaits_beacon=_awaits_beacon(*lottery),
         guests=guests,
     )
 
@@ -219,18 +218,17 @@ def _last_number(tx: Tx, performance_id: int) -> int:
 
 def _look_at_lottery(tx: Tx, performance_id: int) -> tuple[bool, bool]:
     """Return whether there is a lottery, and whether it awaits its beacon."""
-    query = select(*_LOTTERY).where(Lottery.performance_id == performance_id)
-    row = tx.execute(query).one_or_none()
-    return _read_lottery(*(row or (None,) * len(_LOTTERY)))
+    query = select(Lottery.closed_at, Lottery.drawn_at, Lottery.beacon_source)
+    row = tx.execute(query.where(Lottery.performance_id == performance_id)).one_or_none()
+    if row is None:
+        return False, False
+    return True, _awaits_beacon(row.closed_at, row.drawn_at, row.beacon_source)
 
 
-def _read_lottery(
-    performance_id: int | None,
-    closed_at: datetime | None,
-    drawn_at: datetime | None,
-    beacon_source: str | None,
-) -> tuple[bool, bool]:
-    return performance_id is not None, bool(closed_at and not drawn_at and beacon_source)
+def _awaits_beacon(
+    closed_at: datetime | None, drawn_at: datetime | None, beacon_source: str | None
+) -> bool:
+    return bool(closed_at and not drawn_at and beacon_source)
 
 
 # -- for the organiser and the operator ---------------------------------------------------------

@@ -56,6 +56,7 @@ _PATH = re.compile(
 _WISH_LENGTH = re.compile(r"[1-9][0-9]{0,3}\Z")
 _HEADERS = list(security.HEADERS.items())
 _NOT_KEPT = ("Cache-Control", "no-store")
+_BODILESS = (204, 304)
 _STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
 
@@ -219,7 +220,7 @@ class _Asked:
         if answer is None:
             return None
         headers = [*answer.headers, *_HEADERS, ("X-Request-Id", request_id)]
-        if answer.body:
+        if answer.body or answer.status not in _BODILESS:
             headers.append(("Content-Length", str(len(answer.body))))
         seconds = time.perf_counter() - self._began
         method, route, retries = (

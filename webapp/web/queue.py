@@ -23,7 +23,7 @@ from webapp.domain.errors import SaleClosed, SoldOut, TurnOver
 from webapp.domain.outlook import STALLED_SECONDS, Room
 from webapp.domain.waiting_room import Stay
 from webapp.web import actions, bearers, challenges
-from webapp.web.crowd import Joined
+from webapp.web.crowd import NOTED_WITHIN_SECONDS, Joined
 from webapp.web.failures import Rejected
 from webapp.web.house import House
 from webapp.web.tokens import Claims
@@ -41,7 +41,6 @@ POLL_SHARE_OF_LEFT = 0.6
 RENEW_BEFORE_SECONDS = 3_600
 SEEN_EVERY_SECONDS = 20.0
 SEEN_PER_IDLE_LIMIT = 4
-SOON_SECONDS = 5.0  # in which who is there is noted, also where that does not succeed at once
 
 
 def answer_stay(
@@ -99,21 +98,24 @@ def shown_before(house: House, token: str | None, stay: Stay) -> int | None:
 def note_seen(house: House, stay: Stay) -> None:
     """Note that somebody inside came or is still there, no more often than it matters.
 
-    Soon is enough, unless somebody would soon be taken for one who did not come, or has gone. Who is killed before
-    it is noted takes that along; whoever goes on shows it again.
+    Soon is enough, unless somebody would be taken for one who did not come, or has gone, if that failed twice. A
+    process that is killed takes what is not noted along; whoever goes on shows it again.
     """
     idle = house.sales.get(stay.performance_id).idle_seconds
     now = house.db.clock.now()
+    twice = 2 * (house.config.transaction_seconds + NOTED_WITHIN_SECONDS)
     if stay.admitted_at is None or not stay.inside(now):
         return
     if stay.seen_at is None:
+        room = house.rooms.find_last(stay.performance_id)
+        limit = room.arrival_seconds if room else ARRIVAL_SECONDS_MIN
         silent = (now - stay.admitted_at).total_seconds()
-        house.stays.see(stay, 0.0, soon=silent < ARRIVAL_SECONDS_MIN - SOON_SECONDS)
+        house.stays.see(stay, 0.0, soon=silent < limit - twice)
         return
     every = min(SEEN_EVERY_SECONDS, (idle or 0) / SEEN_PER_IDLE_LIMIT)
     silent = (now - stay.seen_at).total_seconds()
     if idle is not None and silent > every:
-        house.stays.see(stay, every, soon=silent < idle - SOON_SECONDS)
+        house.stays.see(stay, every, soon=silent < idle - twice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,12 @@ class Reception:
         """
         worker = self._worker
         until = time.monotonic() + min(timeout, ROUND_SECONDS)
-        left = until - time.monotonic()
+        left = min(timeout, ROUND_SECONDS)
         while left >= 0:
             self._see_to_some(left)
-            full = worker.nr_conns >= worker.worker_connections  # then gunicorn closes the door
-            if full or not worker.alive:
-                return
+            has_room = worker.nr_conns < worker.worker_connections
+            if not worker.alive or has_room != worker._accepting:
+                return  # gunicorn has to do something
             left = until - time.monotonic()
 
     def _accept(self, listener: Any) -> None:

@@ -9,7 +9,6 @@ A cache whose loss costs time and nothing else (no state that matters lives here
 3. At most `keys_max` keys are kept; the one longest unused goes first.
 """
 
-import contextlib
 import threading
 import time
 from collections import OrderedDict
@@ -59,9 +58,10 @@ def _hits(name: str) -> _Hits:
 
 
 class _Slot(Generic[V]):
-    __slots__ = ("loading", "read_at", "value")
+    __slots__ = ("asked", "loading", "read_at", "value")
 
     def __init__(self) -> None:
+        self.asked = False  # for, beside who may not wait
         self.loading = threading.Lock()
         self.read_at = float("-inf")
         self.value: V | None = None
@@ -117,13 +117,26 @@ class Snapshots(Generic[K, V]):
 
     def _load_beside(self, key: K, slot: _Slot[V]) -> None:
         """Have a value loaded that is old soon, for who may not wait; what goes wrong is told to who has to."""
-        if not slot.loading.acquire(blocking=False):
+        if slot.asked or slot.loading.locked():
             return
-        with contextlib.suppress(RuntimeError):  # the process ends
-            loaded = _beside.submit(self._read, key, slot)
-            loaded.add_done_callback(lambda _: slot.loading.release())
-            return
-        slot.loading.release()
+        slot.asked = True
+        try:
+            _beside.submit(self._read_beside, key, slot)
+        except RuntimeError:  # the process ends
+            slot.asked = False
+
+    def _read_beside(self, key: K, slot: _Slot[V]) -> None:
+        """Load a value unless somebody else does, or has done so while this waited for its turn."""
+        try:
+            if not slot.loading.acquire(blocking=False):
+                return
+            try:
+                if time.monotonic() - slot.read_at > self._max_age * ASK_AGAIN_SHARE:
+                    self._read(key, slot)
+            finally:
+                slot.loading.release()
+        finally:
+            slot.asked = False
 
     def find_fresh(self, key: K) -> V | None:
         """Return the value of `key` if it is fresh, without loading it; for who can do without."""

@@ -30,6 +30,8 @@ _PLAIN = re.compile(
 _PRINTABLE = re.compile(r"[\t -~]*\Z")
 _LENGTH = re.compile(r"[0-9]{1,4}\Z")
 _OF_BODY = {"CONTENT_LENGTH", "CONTENT_TYPE"}
+# Of which a proxy sends one. Where they contradict each other, gunicorn refuses.
+_SCHEMES = {"HTTP_X_FORWARDED_PROTOCOL", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_SSL"}
 _UNUSUAL = {"HTTP_EXPECT", "HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE"}
 
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -70,7 +72,7 @@ def read(data: bytes, client: Any) -> dict[str, Any] | None:
     """Return a whole request as WSGI has it, as far as anybody looks who answers at once; None: gunicorn's matter.
 
     Only the plainest of requests, in which no two readers could see different ones: HTTP/1.1, printable ASCII, each
-    header once and on one line, no body but of the length that is told. gunicorn's parser and givenment, for which
+    header once and on one line, no body but of the length that is told. gunicorn's parser and environment, for which
     nothing is unusual, cost a poll twice what finding its answer does. `client` is the address as accepted.
     """
     head = _PLAIN.match(data)
@@ -94,6 +96,7 @@ def read(data: bytes, client: Any) -> dict[str, Any] | None:
         _LENGTH.match(length)
         and len(body) == int(length)
         and "HTTP_HOST" in given
+        and len(_SCHEMES & given.keys()) <= 1
         and given.get("HTTP_CONNECTION", KEEP).lower() in (KEEP, CLOSE)
     ):
         return None

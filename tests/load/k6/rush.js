@@ -303,7 +303,7 @@ export function come() {
 export function waitElsewhere() {
   const number = exec.scenario.iterationInTest;
   if (number >= waitingSessions.length) return;
-  const until = (stage.begins_at + seconds) * 1000;
+  const until = (stage.begins_at + Math.min(seconds, told.waiting_go || seconds)) * 1000;
   const room = `/performances/${stage.other_performance_id}`;
   waited.add(new Person(waitingSessions[number], room).wait(until) === '');
 }
