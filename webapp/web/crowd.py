@@ -165,9 +165,8 @@ class Stays:
             self._look, _anybody, LOOKS_MAX, wait_seconds
         )
         self._mutex = threading.Lock()
-        self._to_note: dict[
-            float, dict[uuid.UUID, uuid.UUID]
-        ] = {}  # as `staying.see_together` wants them
+        # By how long each is not noted again, from entry to account.
+        self._to_note: dict[float, dict[uuid.UUID, uuid.UUID]] = {}
         self._notes_soon = False
 
     def get(self, entry_id: uuid.UUID) -> Stay:
