@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 from flask import Flask
+from psycopg.errors import ReadOnlySqlTransaction
 
 from tests.builders import make_accounts, make_sale
 from tests.web.watching import Watch
@@ -63,15 +64,19 @@ def test_who_is_there_is_noted_with_all_others_of_the_moment(noting: House) -> N
     assert watch.idle
 
 
+@pytest.mark.parametrize("trouble", [Busy("test"), ReadOnlySqlTransaction("a standby")])
 def test_who_could_not_be_noted_is_noted_the_next_time(
-    noting: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    noting: House,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Exception,
 ) -> None:
     db = noting.db
     stays = join_at_once(db, make_sale(db), 2)
 
     def fail(*_: object) -> None:
         noting.stays.see(stays[1], 0.0, soon=True)  # who comes meanwhile
-        raise Busy("test")
+        raise trouble
 
     noting.stays.see(stays[0], 0.0, soon=True)
     monkeypatch.setattr(db, "transact", fail)
