@@ -95,7 +95,7 @@ class Together(logging.StreamHandler[TextIO]):
 
 def install(level: str) -> None:
     """Let this process's loggers speak from `level` on; for servers, not for commands."""
-    # No line says from which place or thread it comes. To find that out was a third of what a request's line cost
+    # No line says from which place or thread it comes. To find that out was a fifth of what a request's line cost
     # (logging's documentation, "Optimization"). gunicorn's lines say the process.
     logging._srcfile = None
     logging.logThreads = logging.logMultiprocessing = False

@@ -32,7 +32,7 @@ from webapp.domain.waiting_room import Arrival
 from webapp.web import lookups
 from webapp.web.groups import Groups
 from webapp.web.reception import ACCEPTED_AT_ONCE, ROUND_SECONDS, Reception
-from webapp.web.snapshots import ASK_AGAIN_SHARE, Snapshots
+from webapp.web.snapshots import ASK_AGAIN_SHARE, BESIDE, Snapshots, _beside
 from webapp.web.wire import DONE, KEPT, NOTHING_YET
 
 HEAD = "GET {} HTTP/1.1\r\nHost: jari\r\n{}\r\n"
@@ -421,6 +421,25 @@ def test_a_snapshot_that_is_old_soon_is_loaded_beside_those_who_may_not_wait() -
         assert nowait.work(lambda: snapshots.get("a")) == "first"
     go_on.set()
     until(lambda: nowait.work(lambda: snapshots.get("a")) == "second")
+
+
+def test_nobody_waits_behind_a_load_that_has_not_begun() -> None:
+    """Those that load beside are at work for others: whoever needs the value loads it."""
+    go_on, values = threading.Event(), iter(("first", "second"))
+    snapshots = Snapshots("test", lambda _: next(values), max_age_seconds=600.0)
+    snapshots.get("a")
+    try:
+        for _ in range(BESIDE):
+            _beside.submit(go_on.wait, 60)
+        grow_old(snapshots, 600.0 * ASK_AGAIN_SHARE)
+        assert nowait.work(lambda: snapshots.get("a")) == "first"
+        grow_old(snapshots, 600.0)
+        assert not snapshots._slots["a"].loading.locked()
+        assert snapshots.get("a") == "second"
+    finally:
+        go_on.set()
+    until(lambda: not snapshots._slots["a"].asked)
+    assert snapshots.get("a") == "second"  # which was not loaded once more
 
 
 def test_what_cannot_be_loaded_beside_is_told_to_who_has_to_wait() -> None:

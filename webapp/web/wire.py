@@ -73,7 +73,7 @@ def read(data: bytes, client: Any) -> dict[str, Any] | None:
 
     Only the plainest of requests, in which no two readers could see different ones: HTTP/1.1, printable ASCII, each
     header once and on one line, no body but of the length that is told. gunicorn's parser and environment, for which
-    nothing is unusual, cost a poll twice what finding its answer does. `client` is the address as accepted.
+    nothing is unusual, cost a poll nearly as much as finding its answer. `client` is the address as accepted.
     """
     head = _PLAIN.match(data)
     if head is None:
