@@ -23,26 +23,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Select,
-    Uuid,
-    and_,
-    column,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-    values,
-)
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, update
 
 from webapp.db import Tx, seconds
 from webapp.domain import catalogue, pace, rooms
 from webapp.domain.catalogue import Rules
 from webapp.domain.model import Guest, QueueEntry, RoomProgress, table_of
 from webapp.domain.rooms import Settings
+from webapp.domain.rows import Change, given_of
 
 NUMBERED_PER_BATCH = 2_000
 ADMITTED_PER_ROUND = 2_000  # where the room is off, or nearly so
@@ -59,6 +47,24 @@ _ENDED = and_(
     QueueEntry.ended_at.is_not(None),
 )
 _INSIDE = and_(QueueEntry.admitted_at.is_not(None), _LISTED)
+
+# Each row by its key: an UPDATE from a list, or of whom a SELECT finds, is planned as a join, and of a
+# list that was short when it was analysed PostgreSQL then reads the whole index.
+_NUMBER = Change(
+    _ENTRY,
+    {"number": given_of(_ENTRY.c.number)},
+    _ENTRY.c.number.is_(None),
+    given=["number"],
+)
+_ADMIT = Change(
+    _ENTRY,
+    {
+        "admitted_at": bindparam("now"),
+        "access_expires_at": bindparam("access_expires_at"),
+        "invited_at": bindparam("invited_at"),
+    },
+    _ENTRY.c.admitted_at.is_(None),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +122,8 @@ def number_in_order(
     """Give `entries` the numbers after `last_number`, in one statement; return how many."""
     if not entries:
         return 0
-    rows = [(entry, last_number + place) for place, entry in enumerate(entries, 1)]
-    given = values(column("entry", Uuid), column("number", BigInteger)).data(rows).cte("given")
-    tx.execute(
-        update(_ENTRY)
-        # Not `number IS NULL`: PostgreSQL would read the index of all who have none.
-        .where(_ENTRY.c.id == given.c.entry, func.coalesce(_ENTRY.c.number, 0) == 0)
-        .values(number=given.c.number)
-    )
+    numbers = range(last_number + 1, last_number + 1 + len(entries))
+    _NUMBER.run_together(tx, id=entries, number=numbers)
     tx.execute(
         update(RoomProgress)
         .where(
@@ -169,7 +169,7 @@ def admit(tx: Tx, performance_id: int) -> int:
         .order_by(QueueEntry.number)
         .limit(places)
     )
-    count, facts = _let_in(tx, rules, first)
+    count, facts = _let_in(tx, rules, first, invited_at=None)
     if count:
         tx.record("queue_admitted", **facts)
     return guests + count
@@ -242,17 +242,15 @@ def _admit_guests(tx: Tx, rules: Rules, free: int) -> int:
 
 
 def _let_in(
-    tx: Tx, rules: Rules, which: Select[uuid.UUID], **more: datetime
+    tx: Tx, rules: Rules, which: Select[uuid.UUID], invited_at: datetime | None
 ) -> tuple[int, dict[str, Any]]:
     """Admit whom `which` selects; return how many, and the facts for the journal."""
     access_expires_at = tx.now + seconds(rules.session_seconds)
-    entries = tx.execute(
-        update(_ENTRY)
-        .where(QueueEntry.id.in_(which))
-        .values(admitted_at=tx.now, access_expires_at=access_expires_at, **more)
-        .returning(_ENTRY.c.id)
-    ).scalars()
-    admitted = [str(entry) for entry in entries]
+    first = tx.execute(which).scalars().all()
+    rows = _ADMIT.run_together(
+        tx, id=first, now=tx.now, access_expires_at=access_expires_at, invited_at=invited_at
+    )
+    admitted = [str(entry) for (entry,) in rows]
     return len(admitted), {
         "performance_id": rules.id,
         "entries": admitted,

@@ -101,13 +101,17 @@ class Change:
         self._statement = Prepared(
             {dialect: changing(upsert(table).values(one)) for dialect, upsert in UPSERT.items()}
         )
-        rows = many(*own)
+        names = [c.name for c in own] + list(nothing)
         self._together = Prepared(
-            changing(
-                postgresql.insert(table).from_select(
-                    [c.name for c in own] + list(nothing), select(*rows.c, *nothing.values())
+            {
+                # SQLite takes the ON CONFLICT after a SELECT without WHERE for a join's condition.
+                dialect: changing(
+                    upsert(table).from_select(
+                        names, select(*_MANY[dialect](*own), *nothing.values()).where(true())
+                    )
                 )
-            )
+                for dialect, upsert in UPSERT.items()
+            }
         )
 
     def run(self, tx: Tx, **parameters: Any) -> tuple[Any, ...] | None:
@@ -121,9 +125,9 @@ class Change:
         return tuple(columns)
 
     def run_together(self, tx: Tx, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Change many rows at once, on PostgreSQL; return the columns of those that fitted.
+        """Change many rows at once; return the columns of those that fitted.
 
-        Of what each row has its own of, `parameters` has lists. A key that is not there fits nothing; it
+        Of what each row has its own of, `parameters` has lists (on SQLite of ids and numbers). A key that is not there fits nothing; it
         spoils the transaction, for what was inserted by then has to go with the rollback.
         """
         rows = tx.fetch(self._together, **parameters)
@@ -137,6 +141,20 @@ def many(*columns: Column[Any]) -> Any:
     named = (column(c.name, c.type) for c in columns)
     lists = map(list_for, columns)
     return func.unnest(*lists).table_valued(*named, name="given").render_derived()
+
+
+def _unnested(*columns: Column[Any]) -> Sequence[ColumnElement[Any]]:
+    return list(many(*columns).c)
+
+
+def _in_json(*columns: Column[Any]) -> Sequence[ColumnElement[Any]]:
+    lists = {c.name: bindparam(c.name, type_=_Json()) for c in columns}
+    first, *others = lists
+    each = func.json_each(lists[first]).table_valued("value", "fullkey")
+    return [each.c.value, *(func.json_extract(lists[name], each.c.fullkey) for name in others)]
+
+
+_MANY = {"postgresql": _unnested, "sqlite": _in_json}
 
 
 def among_lists(make: Callable[..., Any], *columns: Column[Any]) -> Prepared:
