@@ -1,6 +1,7 @@
 """Log lines are written together, whole, in order, and soon."""
 
 import io
+import json
 import logging
 from collections.abc import Iterator
 
@@ -58,3 +59,10 @@ def test_no_line_is_cut_where_others_write_to_the_same_pipe(pipe: Pipe) -> None:
     assert "".join(pipe.writes).splitlines() == lines
     assert all(text.endswith("\n") and len(text) <= 4_096 for text in pipe.writes)
     assert len(pipe.writes) < 60
+
+
+def test_half_a_character_is_said_too() -> None:
+    """It is no text, and what a driver says of an error may quote one."""
+    record = logging.makeLogRecord({"msg": "half of \ud800", "said": {"more": "\udfff"}})
+    said = json.loads(logs.Lines().format(record))
+    assert (said["event"], said["more"]) == ("half of \ud800", "\udfff")

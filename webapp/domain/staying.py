@@ -128,7 +128,7 @@ def see(tx: Tx, entry_id: uuid.UUID, account_id: uuid.UUID, after_seconds: float
 
 
 def see_together(tx: Tx, stays: Mapping[uuid.UUID, uuid.UUID], after_seconds: float) -> None:
-    """Do `see` for several stays, from entry to account, on PostgreSQL."""
+    """Do `see` for several stays, from entry to account."""
     entry_ids, account_ids = zip(*sorted(stays.items()), strict=True)
     known = tx.now - seconds(after_seconds)
     _SEE.run_together(tx, id=list(entry_ids), account_id=list(account_ids), now=tx.now, known=known)

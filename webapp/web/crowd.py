@@ -4,11 +4,11 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from webapp import nowait
-from webapp.db import Database, Tx, new_id
+from webapp.db import Database, new_id
 from webapp.domain import accounts, holds, staying, together, visits, waiting_room
 from webapp.domain.accounts import Person
 from webapp.domain.catalogue import Rules
@@ -210,18 +210,12 @@ class Stays:
             self._note_or_keep(whose, after_seconds)
 
     def _note_or_keep(self, whose: dict[uuid.UUID, uuid.UUID], after_seconds: float) -> None:
-        work = _see_each if self._db.is_sqlite else staying.see_together
         try:
-            self._db.transact(work, whose, after_seconds)
+            self._db.transact(staying.see_together, whose, after_seconds)
         except Exception:  # whatever it was: without this thread nobody would be noted any more
             log.exception("who is there was not noted")
             with self._mutex:
                 self._to_note[after_seconds] = whose | self._to_note.get(after_seconds, {})
-
-
-def _see_each(tx: Tx, whose: Mapping[uuid.UUID, uuid.UUID], after_seconds: float) -> None:
-    for entry_id, account_id in whose.items():
-        staying.see(tx, entry_id, account_id, after_seconds)
 
 
 def _anybody(_group: Sequence[object], _one: object) -> bool:
