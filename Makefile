@@ -46,12 +46,12 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 run: $(STAMP) ## serve the demo at PORT (8000), on DATABASE_URL or var/jari.sqlite3
 	@PORT='$(PORT)' exec $(BIN)/flask --app wsgi serve --demo --with-parent
 
-check: $(STAMP) ## style, types, layers and the laws of the house
+check: $(STAMP) ## style, types, layers, the laws of the house and what must match the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q tests/test_house.py
+	$(BIN)/python -m pytest -q tests/test_house.py tests/test_failures.py tests/test_mutants.py tests/test_readme.py
 
 # Races and outages start processes of their own and have the machine to themselves.
 test: $(STAMP) browser ## the whole suite, on both databases and in a browser

@@ -251,8 +251,8 @@ SCENARIOS = {
     ),
     "overload": Scenario(
         "For a minute twice as many come as the house was found to take; then as before",
-        people=60_000,  # enough for 300 bookings/s
-        seats=60_000,
+        people=80_000,  # enough for 400 bookings/s
+        seats=80_000,
         arrivals=[],
         habits=Habits(party=(1,), looks=1, think_seconds=0.05),
         pressure=Pressure(),

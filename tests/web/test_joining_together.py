@@ -29,9 +29,10 @@ from tests.web.contract import Api
 from tests.web.test_reception import all_are_seen, is_silent, line_to, read, thread_taken
 from tests.web.visitors import ush
 from webapp import create_app, nowait
-from webapp.db import Database
+from webapp.db import Busy, Database
 from webapp.domain import waiting_room
 from webapp.domain.waiting_room import Arrival
+from webapp.web import joining
 from webapp.web.fastlane import Join
 from webapp.web.house import House
 from webapp.web.joining import TOGETHER_MAX
@@ -323,13 +324,15 @@ class Somebody(Join):
     def __init__(self, lane: "Lane", room: int, start_response: Any) -> None:
         self.newcomer: Any = SimpleNamespace(performance_id=room)
         self._lane, self._start_response = lane, start_response
+        self.outcome: Any = None
 
     def answer(self) -> Iterable[bytes]:
         if self._lane.waits:
             nowait.check()
         if self._lane.flaws:
             raise self._lane.flaws.pop()
-        self._start_response("201 CREATED", [("Content-Length", "2")])
+        busy = isinstance(self.outcome, Busy)
+        self._start_response("503" if busy else "201 CREATED", [("Content-Length", "2")])
         return [b"ok"]
 
 
@@ -427,6 +430,33 @@ def test_rooms_do_not_wait_for_each_other(till: Till) -> None:
     till.work()
     assert b" 201 " in other.recv(1_024)
     assert not select.select([one], [], [], 0)[0]
+
+
+@pytest.mark.parametrize(("waited", "told"), [(19.9, b" 201 "), (20.1, b" 503")])
+def test_who_has_waited_for_long_is_told_so_and_not_worked_for(
+    till: Till, monkeypatch: pytest.MonkeyPatch, waited: float, told: bytes
+) -> None:
+    """Where the database hangs, each group takes as long as a transaction may."""
+    now = 1_000.0
+    monkeypatch.setattr(joining, "time", SimpleNamespace(monotonic=lambda: now))
+    first = till.come()
+    now += waited
+    second = till.come()
+    till.work()
+    assert told in first.recv(1_024)
+    assert b" 201 " in second.recv(1_024)
+    assert till.lane.groups == [2 if b"201" in told else 1]
+
+
+def test_where_all_have_waited_for_long_nothing_is_done(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [till.come() for _ in range(2)]
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 21)
+    monkeypatch.setattr(joining, "time", later)
+    till.work()
+    assert all(b" 503" in line.recv(1_024) for line in lines)
+    assert till.lane.groups == []
 
 
 @pytest.mark.parametrize("first_begun", [False, True])

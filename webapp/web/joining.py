@@ -9,8 +9,11 @@ Promises:
 2. Everybody hears their own outcome. Whose answer takes another wait (who has a stay already, above all) has a thread
    of their own for it.
 3. The first group has its turn among other requests (gunicorn.conf.py) as its foremost member would.
+4. Whose group comes later than JOINED_WITHIN_SECONDS is told so, and nothing is done for them: where the database
+   hangs each group takes as long as a transaction may, and a client that gave up would not hear what came of it.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +22,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from webapp import nowait
+from webapp.db import Busy
 from webapp.web.fastlane import FastLane, Join
 from webapp.web.wire import GONE, Reply, may_keep, send, send_rest
 
 TOGETHER_MAX = 64
+JOINED_WITHIN_SECONDS = 20.0  # and the transaction; clients often give up after 30
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class Joiner:
     reply: Reply
     join: Join
     outcome: Any = GONE
+    came: float = 0.0  # by time.monotonic()
 
 
 @dataclass(slots=True)
@@ -54,6 +60,7 @@ class Joiners:
         """Let somebody wait for the thread that works for this room, or for a thread."""
         number = one.join.newcomer.performance_id
         room = self._rooms.setdefault(number, Room())
+        one.came = time.monotonic()
         room.waiting.append(one)
         if room.work is None or room.work.done():
             self._begin(number, room, ahead=False)
@@ -75,7 +82,13 @@ class Joiners:
                 self._worker.method_queue.defer(self._give_back, group)
 
     def _join_together(self, group: list[Joiner]) -> None:
-        self._lane.join_together([one.join for one in group])
+        late = time.monotonic() - JOINED_WITHIN_SECONDS
+        for one in group:
+            if one.came < late:
+                one.join.outcome = Busy("join")
+        in_time = [one.join for one in group if one.came >= late]
+        if in_time:
+            self._lane.join_together(in_time)
         for one in group:
             try:
                 one.outcome = send(one.conn, *nowait.work(partial(self._write, one)))
