@@ -63,7 +63,7 @@ def _tend(db: Database, fence: int, rules: Rules) -> int:
                 break
     if not (needs.newcomers or needs.waiting or needs.guests):
         return 0
-    sold_out = seatmap.is_sold_out(db.lookup(seatmap.states, rules.id))
+    sold_out = db.lookup(seatmap.has_sold_out, rules.id)
     if rules.status(db.clock.now(), sold_out=sold_out) != "open":
         return 0
     return db.transact(_fenced, fence, admission.admit, rules.id)

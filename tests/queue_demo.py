@@ -30,8 +30,8 @@ from jinja2 import Environment, FileSystemLoader
 
 from tests import builders
 from tests.bench import client
-from tests.bench.__main__ import gunicorn
-from tests.bench.waiting import DURABLE, usher
+from tests.bench.__main__ import DURABLE, gunicorn
+from tests.bench.waiting import usher
 from tests.builders import Customer
 from tests.conftest import config_for, dispose
 from tests.postgres import Postgres

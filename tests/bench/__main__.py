@@ -218,8 +218,10 @@ def pgbench_holds(server: Postgres, url: str, seats: int, seconds: int) -> float
     return pgbench(server, url, statements.PGBENCH.format(seats=seats), seconds)[0]
 
 
-def pgbench(server: Postgres, url: str, script: str, seconds: int) -> tuple[float, int]:
-    """Run a script over as many connections as a process has; return transactions a second, and how many failed."""
+def pgbench(server: Postgres, url: str, script: str, seconds: int) -> tuple[float, int, int]:
+    """Run a script over as many connections as a process has; return transactions a second, how many failed and
+    how many ran again.
+    """
     settings = "-c enable_seqscan=off -c enable_bitmapscan=off"
     how = ["-n", "-M", "prepared", "-c", str(POOL), "-j", "2", "-T", str(seconds), "--max-tries=10"]
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
@@ -232,9 +234,13 @@ def pgbench(server: Postgres, url: str, script: str, seconds: int) -> tuple[floa
             text=True,
             check=True,
         )
-    told = re.search(r"failed transactions: (\d+).*tps = ([\d.]+)", done.stdout, re.DOTALL)
+    told = re.search(
+        r"failed transactions: (\d+).*transactions retried: (\d+).*tps = ([\d.]+)",
+        done.stdout,
+        re.DOTALL,
+    )
     assert told is not None, done.stdout
-    return float(told[2]), int(told[1])
+    return float(told[3]), int(told[1]), int(told[2])
 
 
 class Report:

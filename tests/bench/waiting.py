@@ -11,6 +11,7 @@ database takes alone is measured last, without Python: joins one in a transactio
 import argparse
 import contextlib
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -24,26 +25,39 @@ import psycopg
 
 from tests import builders
 from tests.bench import client, goals, statements
-from tests.bench.__main__ import ROOT, THREADS, WARM_UP, WORKERS, cpu_seconds, gunicorn, pgbench
+from tests.bench.__main__ import (
+    DURABLE,
+    ROOT,
+    THREADS,
+    WARM_UP,
+    WORKERS,
+    cpu_seconds,
+    gunicorn,
+    pgbench,
+)
 from tests.conftest import SECRET, config_for, dispose
 from tests.postgres import Postgres
 from webapp import create_app
 from webapp.commands import migrate_to
 from webapp.domain import admission
+from webapp.web import guards, queue
 from webapp.web.house import House
+from webapp.web.sale_pages import WAITING_COOKIE
 from webapp.web.tokens import Claims
 
-DURABLE = {"fsync": "on", "synchronous_commit": "on", "max_pred_locks_per_transaction": "256"}
 PACED_SECONDS = 1.0  # longer than anybody near the front is asked to wait before the next poll
 FILL = """
-INSERT INTO queue_entry (id, performance_id, account_id, joined_at, number)
-SELECT gen_random_uuid(), %(sale)s, gen_random_uuid(), now(), n FROM generate_series(1, %(size)s) n
+INSERT INTO queue_entry (id, performance_id, account_id, joined_at, number, ended_at, end_reason, retired_at)
+SELECT gen_random_uuid(), %(sale)s, gen_random_uuid(), now(), n, CASE WHEN gone THEN now() END,
+       CASE WHEN gone THEN 'left' END, CASE WHEN gone THEN now() END
+FROM (SELECT n, n %% 10 = 0 AS gone FROM generate_series(1, %(size)s) n) AS people
 """
 
 LET_ONE_IN = """
 UPDATE queue_entry SET admitted_at = now(), access_expires_at = now() + interval '1 hour'
 WHERE number = 1
 """
+PAGES_POLL = "page's poll"
 NUMBER = 3  # of those who poll: the first is inside
 
 
@@ -56,7 +70,7 @@ def let_one_in(url: str) -> None:
 
 
 def fill(url: str, sale: int, size: int) -> None:
-    """Put `size` people into a room's line, as the usher would have numbered them."""
+    """Put `size` people into a room's line, as the usher would have numbered them; every tenth has left."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(FILL, {"sale": sale, "size": size})
         connection.execute(
@@ -73,6 +87,32 @@ def pollers(house: House, sale: int, count: int) -> list[bytes]:
     for _ in range(count):
         claims = Claims(uuid.uuid4(), sale, uuid.uuid4(), NUMBER, NUMBER - 2, 0.0, 0.0)
         token, _ = house.tokens.renew_waiting(claims, NUMBER - 2)
+        made.append(client.request("GET", path, {"Waiting-Token": token}))
+    return made
+
+
+def readers(house: House, sale: int, count: int) -> list[bytes]:
+    """Prepare what the waiting page's script asks for, by different people."""
+    path, made = f"/performances/{sale}/queue/place", []
+    for _ in range(count):
+        session = uuid.uuid4().hex
+        claims = Claims(
+            uuid.uuid4(), sale, uuid.uuid4(), NUMBER, NUMBER - 2, 0.0, 0.0, queue.mark(session)
+        )
+        token, _ = house.tokens.renew_waiting(claims, NUMBER - 2)
+        cookies = f"{guards.COOKIE}={session}; {WAITING_COOKIE}={token}"
+        made.append(client.request("GET", path, {"Cookie": cookies}))
+    return made
+
+
+def movers(house: House, sale: int, size: int, count: int) -> list[bytes]:
+    """Prepare polls from all over a line that has moved since they last asked: each wants a new token."""
+    path = f"/api/v1/performances/{sale}/queue"
+    made = []
+    for _ in range(count):
+        number = random.randrange(NUMBER, size // 10) * 10 + 1  # nobody who has left
+        claims = Claims(uuid.uuid4(), sale, uuid.uuid4(), number, number, 0.0, 0.0)
+        token, _ = house.tokens.renew_waiting(claims, number)
         made.append(client.request("GET", path, {"Waiting-Token": token}))
     return made
 
@@ -156,10 +196,12 @@ def measure(url: str, chosen: Any) -> dict[str, float]:
     small, large, busy = (builders.make_sale(house.db, capacity=0) for _ in range(3))
     fill(url, small, 1_000)
     fill(url, large, chosen.room)
-    polls = {
-        f"{size:,}": pollers(house, sale, chosen.requests)
+    asked = {
+        f"poll, {size:,} waiting": pollers(house, sale, chosen.requests)
         for size, sale in ((1_000, small), (chosen.room, large))
     }
+    asked[PAGES_POLL] = readers(house, large, chosen.requests)
+    moved = movers(house, large, chosen.room, chosen.rounds * chosen.requests)
     joins = joiners(house, busy, (chosen.rounds * chosen.requests) // 2 + WARM_UP)
     dispose(app)
     hello = [client.request("GET", "/hello", {})] * chosen.requests
@@ -172,12 +214,15 @@ def measure(url: str, chosen: Any) -> dict[str, float]:
         client.run(port, joins[:WARM_UP], chosen.connections)
         joins = joins[WARM_UP:]
         for turn in range(chosen.rounds):
-            for size, requests in polls.items():
+            for name, requests in asked.items():
                 let_one_in(url)
                 warm(port, requests, chosen.connections)
                 reference = client.run(bare, hello, chosen.connections)
-                name = f"poll, {size} waiting"
                 table.add(name, client.run(port, requests, chosen.connections), reference)
+            part = moved[turn * chosen.requests : (turn + 1) * chosen.requests]
+            reference = client.run(bare, hello, chosen.connections)
+            name = f"poll, {chosen.room:,} waiting, the line has moved"
+            table.add(name, client.run(port, part, chosen.connections), reference)
             part = joins[turn * chosen.requests // 2 : (turn + 1) * chosen.requests // 2]
             reference = client.run(bare, hello, chosen.connections)
             table.add(
@@ -200,11 +245,11 @@ def tell_joins_alone(server: Postgres, url: str) -> None:
         sale = builders.make_sale(db, capacity=0)
         script = statements.PGBENCH_JOINS.format(sale=sale, together=together)
         with usher(url):
-            rate, failed = pgbench(server, url, script, ALONE_SECONDS)
+            rate, failed, retried = pgbench(server, url, script, ALONE_SECONDS)
         numbered = db.read(admission.get_last_number, sale)
         print(
             f"The database alone, {together} in a transaction: {rate * together:,.0f} joins a second,"
-            f" {failed} transactions failed, {numbered / ALONE_SECONDS:,.0f} a second numbered beside"
+            f" {failed} transactions failed, {retried} ran again, {numbered / ALONE_SECONDS:,.0f} a second numbered beside"
         )
     dispose(app)
 

@@ -1283,6 +1283,12 @@ MUTANTS = [
         "webapp/web/joining.py",
         "tests/web/test_joining_together.py",
         (
+            "nobody is worked for who has waited for long",
+            "        late = [one for one in group if one.came < came_late]\n",
+            "        late = []\n",
+            "test_where_all_have_waited_for_long_nothing_is_done",
+        ),
+        (
             "one thread at a time works for a room",
             "        if room.work is None or room.work.done():\n",
             "        if True:\n",

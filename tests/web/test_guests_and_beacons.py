@@ -96,7 +96,7 @@ def test_a_guest_hears_of_being_let_in_though_others_are_ahead(api: Api) -> None
     assert poll(guest)["status"] == "admitted"
     assert poll(last)["ahead"] == 1
     rules = api.db.read(catalogue.get_rules, sale)
-    assert api.db.read(outlook.measure, rules, False).waiting == 2
+    assert api.db.read(outlook.measure, rules).waiting == 2
 
 
 def test_a_guest_who_missed_the_turn_is_told_so(api: Api, clock: AdvancingClock) -> None:

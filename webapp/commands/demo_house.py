@@ -211,7 +211,7 @@ def _get_or_add_event(tx: Tx, show: Show, hall: Hall) -> tuple[int, Sequence[int
 
 
 def _is_usable(tx: Tx, rules: catalogue.Rules) -> bool:
-    sold_out = seatmap.is_sold_out(seatmap.states(tx, rules.id))
+    sold_out = seatmap.has_sold_out(tx, rules.id)
     return rules.status(tx.now, sold_out=sold_out) in ("scheduled", "prequeue", "open")
 
 

@@ -112,8 +112,7 @@ def _describe(db: Database, performance_id: int) -> dict[str, Any]:
     def read(tx: Tx) -> dict[str, Any]:
         rules = catalogue.get_rules(tx, performance_id)
         settings = rooms.get_settings(tx, performance_id)
-        sold_out = seatmap.is_sold_out(seatmap.states(tx, performance_id))
-        figures = outlook.measure(tx, rules, sold_out)
+        figures = outlook.measure(tx, rules)
         now = pace.get(tx)
         return (
             {"performance_id": performance_id}

@@ -63,7 +63,8 @@ _ADMIT = Change(
         "access_expires_at": bindparam("access_expires_at"),
         "invited_at": bindparam("invited_at"),
     },
-    _ENTRY.c.admitted_at.is_(None),
+    QueueEntry.admitted_at.is_(None),
+    _LISTED,
 )
 
 
@@ -123,7 +124,8 @@ def number_in_order(
     if not entries:
         return 0
     numbers = range(last_number + 1, last_number + 1 + len(entries))
-    _NUMBER.run_together(tx, id=entries, number=numbers)
+    if len(_NUMBER.run_together(tx, id=entries, number=numbers)) < len(entries):
+        raise RuntimeError("who has a number already would leave a gap")
     tx.execute(
         update(RoomProgress)
         .where(
@@ -169,10 +171,7 @@ def admit(tx: Tx, performance_id: int) -> int:
         .order_by(QueueEntry.number)
         .limit(places)
     )
-    count, facts = _let_in(tx, rules, first, invited_at=None)
-    if count:
-        tx.record("queue_admitted", **facts)
-    return guests + count
+    return guests + _let_in(tx, rules, "queue_admitted", first, invited_at=None)
 
 
 def count_active(tx: Tx, performance_id: int) -> int:
@@ -230,10 +229,9 @@ def _waiting_guests(performance_id: int) -> Select[uuid.UUID]:
 def _admit_guests(tx: Tx, rules: Rules, free: int) -> int:
     """Admit those whom the organiser wants inside; each invitation is good for once."""
     invited = _waiting_guests(rules.id).limit(free)
-    if tx.execute(invited.limit(1)).one_or_none() is None:
+    count = _let_in(tx, rules, "guests_admitted", invited, invited_at=tx.now)
+    if not count:
         return 0
-    count, facts = _let_in(tx, rules, invited, invited_at=tx.now)
-    tx.record("guests_admitted", **facts)
     inside = select(QueueEntry.account_id).where(
         QueueEntry.performance_id == rules.id, _INSIDE, QueueEntry.invited_at == tx.now
     )
@@ -242,20 +240,23 @@ def _admit_guests(tx: Tx, rules: Rules, free: int) -> int:
 
 
 def _let_in(
-    tx: Tx, rules: Rules, which: Select[uuid.UUID], invited_at: datetime | None
-) -> tuple[int, dict[str, Any]]:
-    """Admit whom `which` selects; return how many, and the facts for the journal."""
+    tx: Tx, rules: Rules, kind: str, which: Select[uuid.UUID], invited_at: datetime | None
+) -> int:
+    """Admit whom `which` selects, and record that as `kind`; return how many."""
+    entries = tx.execute(which).scalars().all()
+    if not entries:
+        return 0
     access_expires_at = tx.now + seconds(rules.session_seconds)
-    first = tx.execute(which).scalars().all()
-    rows = _ADMIT.run_together(
-        tx, id=first, now=tx.now, access_expires_at=access_expires_at, invited_at=invited_at
+    admitted = _ADMIT.run_together(
+        tx, id=entries, now=tx.now, access_expires_at=access_expires_at, invited_at=invited_at
     )
-    admitted = [str(entry) for (entry,) in rows]
-    return len(admitted), {
-        "performance_id": rules.id,
-        "entries": admitted,
-        "access_expires_at": access_expires_at.isoformat(),
-    }
+    tx.record(
+        kind,
+        performance_id=rules.id,
+        entries=[str(entry) for (entry,) in admitted],
+        access_expires_at=access_expires_at.isoformat(),
+    )
+    return len(admitted)
 
 
 # -- turns that are over ------------------------------------------------------------------------

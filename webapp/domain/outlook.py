@@ -19,7 +19,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, case, func, select, union_all
 
 from webapp.db import Tx, seconds
-from webapp.domain import admission, catalogue, pace
+from webapp.domain import admission, catalogue, pace, seatmap
 from webapp.domain.catalogue import Rules
 from webapp.domain.errors import NotFound
 from webapp.domain.model import JobLease, Lottery, QueueEntry, RoomProgress, table_of
@@ -246,7 +246,7 @@ class Figures:
     still_because: str  # full, rate, pace, beacon, usher, unknown; "" while it moves
 
 
-def measure(tx: Tx, rules: Rules, sold_out: bool) -> Figures:
+def measure(tx: Tx, rules: Rules) -> Figures:
     """Measure a room. Nobody is expected to move where there is nothing left."""
     front, gone, _ = _line(tx, rules.id)
     here = QueueEntry.performance_id == rules.id
@@ -262,7 +262,7 @@ def measure(tx: Tx, rules: Rules, sold_out: bool) -> Figures:
     active = admission.count_active(tx, rules.id)
     lately = admission.count_admitted_lately(tx, rules.id)
     still = 0.0
-    if waiting and rules.status(tx.now, sold_out=sold_out) == "open":
+    if waiting and rules.status(tx.now, sold_out=seatmap.has_sold_out(tx, rules.id)) == "open":
         still = _still_seconds(tx, rules)
     because = _because(tx, rules, active, lately) if still > STALLED_SECONDS else ""
     return Figures(rules.id, waiting, active, lately, still, because)

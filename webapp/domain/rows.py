@@ -127,8 +127,9 @@ class Change:
     def run_together(self, tx: Tx, **parameters: Any) -> list[tuple[Any, ...]]:
         """Change many rows at once; return the columns of those that fitted.
 
-        Of what each row has its own of, `parameters` has lists (on SQLite of ids and numbers). A key that is not there fits nothing; it
-        spoils the transaction, for what was inserted by then has to go with the rollback.
+        Of what each row has its own of, `parameters` has lists. A key that is not there fits nothing, or
+        breaks the statement where another constraint meets it; it spoils the transaction, for what was
+        inserted by then has to go with the rollback.
         """
         rows = tx.fetch(self._together, **parameters)
         if any(row[-1] for row in rows):
@@ -144,10 +145,12 @@ def many(*columns: Column[Any]) -> Any:
 
 
 def _unnested(*columns: Column[Any]) -> Sequence[ColumnElement[Any]]:
+    """Make rows of lists on PostgreSQL."""
     return list(many(*columns).c)
 
 
 def _in_json(*columns: Column[Any]) -> Sequence[ColumnElement[Any]]:
+    """Make rows of lists on SQLite."""
     lists = {c.name: bindparam(c.name, type_=_Json()) for c in columns}
     first, *others = lists
     each = func.json_each(lists[first]).table_valued("value", "fullkey")

@@ -130,6 +130,14 @@ def is_sold_out(states: str) -> bool:
     return FREE not in states and HELD not in states
 
 
+def has_sold_out(tx: Tx, performance_id: int) -> bool:
+    """Return `is_sold_out` of the states now, having read as far as the first seat that is left."""
+    left = select(Seat.seat_no).where(
+        Seat.performance_id == performance_id, Seat.blocked.is_(False), Seat.ticket_id.is_(None)
+    )
+    return not tx.execute(select(left.exists())).scalar_one()
+
+
 # -- best available -----------------------------------------------------------------------------
 
 

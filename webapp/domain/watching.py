@@ -49,8 +49,7 @@ def _figures(tx: Tx, rules: Rules) -> RoomFigures:
         )
     ).scalar()
     wait = (tx.now - first).total_seconds() if first else 0.0
-    sold_out = seatmap.is_sold_out(seatmap.states(tx, rules.id))
-    told = outlook.measure(tx, rules, sold_out)
+    told = outlook.measure(tx, rules)
     lately = told.admitted_last_minute
     return RoomFigures(rules.id, told.waiting, told.active, lately, wait, told.still_seconds)
 

@@ -9,7 +9,7 @@ Promises:
 2. Everybody hears their own outcome. Whose answer takes another wait (who has a stay already, above all) has a thread
    of their own for it.
 3. The first group has its turn among other requests (gunicorn.conf.py) as its foremost member would.
-4. Whose group comes later than JOINED_WITHIN_SECONDS is told so, and nothing is done for them: where the database
+4. Who has waited JOINED_WITHIN_SECONDS for the thread is told when to return, and not worked for: where the database
    hangs each group takes as long as a transaction may, and a client that gave up would not hear what came of it.
 """
 
@@ -22,12 +22,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from webapp import nowait
-from webapp.db import Busy
+from webapp.web import lateness
 from webapp.web.fastlane import FastLane, Join
 from webapp.web.wire import GONE, Reply, may_keep, send, send_rest
 
 TOGETHER_MAX = 64
-JOINED_WITHIN_SECONDS = 20.0  # and the transaction; clients often give up after 30
+JOINED_WITHIN_SECONDS = 15.0  # and a look-up and a transaction; clients often give up after 30
 
 
 @dataclass(slots=True)
@@ -82,13 +82,17 @@ class Joiners:
                 self._worker.method_queue.defer(self._give_back, group)
 
     def _join_together(self, group: list[Joiner]) -> None:
-        late = time.monotonic() - JOINED_WITHIN_SECONDS
-        for one in group:
-            if one.came < late:
-                one.join.outcome = Busy("join")
-        in_time = [one.join for one in group if one.came >= late]
+        came_late = time.monotonic() - JOINED_WITHIN_SECONDS
+        late = [one for one in group if one.came < came_late]
+        for one in late:
+            one.join.outcome = lateness.refusal()
+        self._answer(late)
+        in_time = [one for one in group if one.came >= came_late]
         if in_time:
-            self._lane.join_together(in_time)
+            self._lane.join_together([one.join for one in in_time])
+        self._answer(in_time)
+
+    def _answer(self, group: list[Joiner]) -> None:
         for one in group:
             try:
                 one.outcome = send(one.conn, *nowait.work(partial(self._write, one)))

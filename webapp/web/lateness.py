@@ -2,7 +2,7 @@
 
 More people than can be served at once wait before the application, in the server (gunicorn.conf.py), which
 says how long. Before a sale with a waiting room that is all: joining is cheap there, and the room lets in as many
-as the house takes. Before a sale without one each newcomer is a purchase more, and those who cannot be
+as the house takes (`joining` sends away who has waited for so long that a client gives up). Before a sale without one each newcomer is a purchase more, and those who cannot be
 served would wait until they give up: they are told when to come back.
 """
 
@@ -25,4 +25,9 @@ class Lateness(threading.local):
         """Raise Rejected (503, busy) for somebody whose turn came late: a thread's turn, so this waits for one."""
         nowait.check()
         if self.seconds > LATE_SECONDS:
-            raise Rejected(503, "busy", retry_after=random.randint(*COME_BACK_SECONDS))
+            raise refusal()
+
+
+def refusal() -> Rejected:
+    """Make what those hear who are sent away: to come back, not all at once."""
+    return Rejected(503, "busy", retry_after=random.randint(*COME_BACK_SECONDS))

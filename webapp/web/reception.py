@@ -1,8 +1,8 @@
 """What is known is answered where all connections wait: by gunicorn's thread that looks after them.
 
 To hand a request to a thread and to have it back costs both several waits for the interpreter's lock, which is more
-than most answers: a poll is answered here at 1.2 times the rate of a Flask hello in a thread, and at 0.8 times in
-one (docs/benchmarks.md). Promises:
+than most answers: with the same parser a poll was answered here at 1.2 times the rate of a Flask hello in a thread,
+and at 0.8 times in one (docs/decisions/0010). Promises:
 
 1. Nobody is waited for here. A request that is not there whole, that the fast lane does not answer from memory,
    or that is unusual in any way goes to a thread, as if nobody had looked at it. So does the rest of an answer that

@@ -18,7 +18,6 @@ from webapp.domain import catalogue, lottery, outlook, rooms, seatmap
 from webapp.domain.errors import Invalid, NotFound, Refusal
 from webapp.domain.outlook import Figures
 from webapp.domain.rooms import Settings
-from webapp.domain.seatmap import is_sold_out
 from webapp.web import guards, inputs, phrases
 from webapp.web.forms import faults, page, see_other
 from webapp.web.guards import person
@@ -142,7 +141,7 @@ def _read(
     return (
         sale,
         rooms.get_settings(tx, performance_id),
-        outlook.measure(tx, sale.rules, is_sold_out(seatmap.states(tx, performance_id))),
+        outlook.measure(tx, sale.rules),
         rooms.list_guests(tx, performance_id),
         lottery.find_publication(tx, performance_id),
     )
