@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 from webapp.commands.sales import NUMBER_MAX
 from webapp.commands.speaking import Operation, refused, say
 from webapp.db import Database, Tx
-from webapp.domain import catalogue, lottery, outlook, pace, rooms, sales, seatmap
+from webapp.domain import catalogue, lottery, outlook, pace, rooms, sales
 from webapp.domain.errors import NotFound
 from webapp.web.house import house
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from webapp.db import Tx, seconds
-from webapp.domain import catalogue, outlook, seatmap
+from webapp.domain import catalogue, outlook
 from webapp.domain.catalogue import Rules
 from webapp.domain.model import JobLease, JournalEntry, Performance, QueueEntry, SeatPlace
 

@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, request, url_for
 
 from webapp.db import Tx
-from webapp.domain import catalogue, lottery, outlook, rooms, seatmap
+from webapp.domain import catalogue, lottery, outlook, rooms
 from webapp.domain.errors import Invalid, NotFound, Refusal
 from webapp.domain.outlook import Figures
 from webapp.domain.rooms import Settings
