@@ -162,6 +162,7 @@ def test_law_1_the_commit_is_inside_the_retried_block(db: Database) -> None:
 
 PURE = {
     *(
+        "array",
         "bisect",
         "collections",
         "contextlib",

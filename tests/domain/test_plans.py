@@ -373,7 +373,6 @@ def tables_searched(writer: Engine, statements: list[Statement]) -> set[str]:
     return seen
 
 
-@pytest.mark.failure("F5")
 @pytest.mark.parametrize("arrivals", [3, 12, 300])
 @pytest.mark.parametrize("known", [None, 0, 5, 100])
 def test_the_usher_does_not_scan_a_list_that_was_short(
