@@ -414,7 +414,7 @@ def test_a_room_says_who_is_before_whom(db: Database) -> None:
     admit(db, sale)
     leave(db, get(db, stays[3]))
     room = db.read(outlook.look, sale)
-    assert (room.front, room.gone, room.admitted_last_minute) == (3, (4,), 2)
+    assert (room.front, list(room.gone), room.admitted_last_minute) == (3, [4], 2)
     assert [room.is_waiting(number) for number in range(1, 8)] == [
         *(False, False),  # admitted
         True,

@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, update
 
@@ -170,7 +171,10 @@ def admit(tx: Tx, performance_id: int) -> int:
         .order_by(QueueEntry.number)
         .limit(places)
     )
-    return guests + _let_in(tx, rules, "queue_admitted", first, invited_at=None)
+    count, facts = _let_in(tx, rules, first, invited_at=None)
+    if count:
+        tx.record("queue_admitted", **facts)
+    return guests + count
 
 
 def count_active(tx: Tx, performance_id: int) -> int:
@@ -228,9 +232,10 @@ def _waiting_guests(performance_id: int) -> Select[uuid.UUID]:
 def _admit_guests(tx: Tx, rules: Rules, free: int) -> int:
     """Admit those whom the organiser wants inside; each invitation is good for once."""
     invited = _waiting_guests(rules.id).limit(free)
-    count = _let_in(tx, rules, "guests_admitted", invited, invited_at=tx.now)
+    count, facts = _let_in(tx, rules, invited, invited_at=tx.now)
     if not count:
         return 0
+    tx.record("guests_admitted", **facts)
     inside = select(QueueEntry.account_id).where(
         QueueEntry.performance_id == rules.id, _INSIDE, QueueEntry.invited_at == tx.now
     )
@@ -239,23 +244,21 @@ def _admit_guests(tx: Tx, rules: Rules, free: int) -> int:
 
 
 def _let_in(
-    tx: Tx, rules: Rules, kind: str, which: Select[uuid.UUID], invited_at: datetime | None
-) -> int:
-    """Admit whom `which` selects, and record that as `kind`; return how many."""
+    tx: Tx, rules: Rules, which: Select[uuid.UUID], invited_at: datetime | None
+) -> tuple[int, dict[str, Any]]:
+    """Admit whom `which` selects; return how many, and the facts for the journal."""
     entries = tx.execute(which).scalars().all()
     if not entries:
-        return 0
+        return 0, {}
     access_expires_at = tx.now + seconds(rules.session_seconds)
     admitted = _ADMIT.run_together(
         tx, id=entries, now=tx.now, access_expires_at=access_expires_at, invited_at=invited_at
     )
-    tx.record(
-        kind,
-        performance_id=rules.id,
-        entries=[str(entry) for (entry,) in admitted],
-        access_expires_at=access_expires_at.isoformat(),
-    )
-    return len(admitted)
+    return len(admitted), {
+        "performance_id": rules.id,
+        "entries": [str(entry) for (entry,) in admitted],
+        "access_expires_at": access_expires_at.isoformat(),
+    }
 
 
 # -- turns that are over ------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 More people than can be served at once wait before the application, in the server (gunicorn.conf.py), which
 says how long. Before a sale with a waiting room that is all: joining is cheap there, and the room lets in as many
-as the house takes (`joining` sends away who has waited for so long that a client gives up). Before a sale without one each newcomer is a purchase more, and those who cannot be
-served would wait until they give up: they are told when to come back.
+as the house takes. (`joining` sends away who has waited for so long that a client gives up.) Before a sale
+without one each newcomer is a purchase more, and those who cannot be served would wait until they give up:
+they are told when to come back.
 """
 
 import random
