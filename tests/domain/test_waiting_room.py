@@ -407,6 +407,18 @@ def test_an_ended_stay_says_why(db: Database, clock: AdvancingClock, reason: str
 # -- looking on ---------------------------------------------------------------------------------------
 
 
+def test_who_has_a_number_is_given_no_other(db: Database) -> None:
+    """Nor is anything kept of a batch with them in it: the others' numbers would have a gap."""
+    sale = make_sale(db, capacity=0)
+    numbered, other = [join(db, person, sale)[0].entry_id for person in make_accounts(db, 2)]
+    db.transact(admission.number_in_order, sale, 0, [numbered])
+    with pytest.raises(RuntimeError, match="gap"):
+        db.transact(admission.number_in_order, sale, 1, [other, numbered])
+    assert db.read(waiting_room.get_stay, numbered).number == 1
+    assert db.read(waiting_room.get_stay, other).number is None
+    assert db.read(admission.get_last_number, sale) == 1
+
+
 def test_a_room_says_who_is_before_whom(db: Database) -> None:
     sale = make_sale(db, capacity=2)
     stays = [join(db, person, sale)[0] for person in make_accounts(db, 6)]
