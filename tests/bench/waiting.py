@@ -42,7 +42,7 @@ from webapp.commands import migrate_to
 from webapp.domain import admission
 from webapp.web import guards, queue
 from webapp.web.house import House
-from webapp.web.sale_pages import WAITING_COOKIE
+from webapp.web.place_part import WAITING_COOKIE
 from webapp.web.tokens import Claims
 
 PACED_SECONDS = 1.0  # longer than anybody near the front is asked to wait before the next poll

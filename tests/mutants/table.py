@@ -988,6 +988,28 @@ MUTANTS = [
         ),
     ),
     *_of(
+        "webapp/web/place_part.py",
+        "tests/web/test_place_part.py",
+        (
+            "who signed out hears nothing of the place",
+            "if session is None:  # signed out",
+            "if False:",
+            "test_who_may_not_ask_is_refused_without_flask",
+        ),
+        (
+            "the part of another room",
+            'guards.refuse_other_room("waiting", claims, performance_id)',
+            "pass",
+            "test_who_may_not_ask_is_refused_without_flask",
+        ),
+        (
+            "a new token goes into the cookie",
+            'if place["waiting_token"] != token:',
+            "if False:",
+            "test_the_cookie_is_sent_again_when_another_token_is_in_it",
+        ),
+    ),
+    *_of(
         "webapp/web/pacing.py",
         "tests/web/test_pacing.py",
         (

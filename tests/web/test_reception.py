@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,8 +29,9 @@ from webapp.commands import migrate_to
 from webapp.db import Database, new_id
 from webapp.domain import waiting_room
 from webapp.domain.waiting_room import Arrival
-from webapp.web import lookups
+from webapp.web import lookups, queue
 from webapp.web.groups import Groups
+from webapp.web.place_part import WAITING_COOKIE
 from webapp.web.reception import ACCEPTED_AT_ONCE, ROUND_SECONDS, Reception
 from webapp.web.snapshots import ASK_AGAIN_SHARE, BESIDE, Snapshots, _beside
 from webapp.web.wire import DONE, KEPT, NOTHING_YET
@@ -595,6 +596,38 @@ def test_a_wish_that_is_flasks_matter_is_read_as_if_nobody_had(
             assert read(line)[0] == status
         assert ask(line, path)[0] == 200
         assert is_silent(line)
+
+
+def part_of_the_page(sale: int, session: str, token: str) -> bytes:
+    cookies = f"jari_session={session}; {WAITING_COOKIE}={token}"
+    return HEAD.format(f"/performances/{sale}/queue/place", f"Cookie: {cookies}\r\n").encode()
+
+
+def test_the_waiting_page_is_told_where_somebody_stands_without_a_thread(
+    remembering: tuple[Web, str],
+) -> None:
+    """Once the server has looked at the room, for somebody else; who looks again too soon is told so."""
+    web, _ = remembering
+    app = create_app(config_for(web.environment["DATABASE_URL"]))
+    house = app.extensions["jari"]
+    early = house.db.clock.now() - timedelta(seconds=60)
+    sale = make_sale(house.db, opens_in=3_600, prequeue_opens_at=early)
+    asking = []
+    for person in make_accounts(house.db, 2):
+        stay, _ = house.db.transact(waiting_room.join, Arrival(new_id(), sale, person.id))
+        token, _ = house.tokens.issue_waiting(stay, None, queue.mark(person.session))
+        asking.append(part_of_the_page(sale, person.session, token))
+    dispose(app)
+    with line_to(web) as line:
+        line.sendall(asking[0])
+        assert read(line)[0] == 200
+        with thread_taken(web) as waiting:
+            for status in (200, 429):
+                line.sendall(asking[1])
+                found, _, text = read(line)
+                assert found == status
+                assert (b"You take part in the lottery." in text) == (status == 200)
+            assert is_silent(waiting)
 
 
 def test_a_large_answer_is_for_a_thread(app: Flask) -> None:

@@ -23,7 +23,7 @@ from webapp.domain.errors import AlreadyBooked
 from webapp.web import phrases
 from webapp.web.guards import COOKIE
 from webapp.web.pacing import EARLY_LOOKS
-from webapp.web.sale_pages import WAITING_COOKIE
+from webapp.web.place_part import WAITING_COOKIE
 
 
 def usher_round(db: Database) -> None:

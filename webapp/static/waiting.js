@@ -28,7 +28,7 @@ function lookAgainIn(seconds) {
 async function look() {
   lookedAt = Date.now();
   try {
-    const answer = await fetch(place.dataset.address, { headers: { Accept: "text/html" } });
+    const answer = await fetch(`${location.pathname}/place`, { headers: { Accept: "text/html" } });
     if (answer.status >= 500 || answer.status === 429) {
       lookAgainIn(Number(answer.headers.get("Retry-After")) || AFTER_TROUBLE_SECONDS);
       return;
@@ -58,7 +58,7 @@ async function look() {
 
 function comeIn() {
   clearTimeout(timer);
-  news.textContent = document.title = place.dataset.yourTurn;
+  news.textContent = document.title = news.dataset.yourTurn;
   if (sound) {
     ring();
   }

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
+from jinja2 import Environment
 
 from webapp import nowait
 from webapp.db import TRIED_AGAIN
@@ -30,6 +31,7 @@ from webapp.web import (
     guards,
     inputs,
     lookups,
+    place_part,
     queue,
     security,
     shapes,
@@ -48,11 +50,12 @@ Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 ROUTES = {
     kind: f"/api/v1/performances/<int:performance_id>{kind and '/'}{kind}"
     for kind in ("", "queue", "holds", "seats", "availability", "seatmap")
-} | {"event": "/api/v1/events/<slug>"}
+} | {"event": "/api/v1/events/<slug>", "place": place_part.ROUTE}
 _EVENT = re.compile(r"/api/v1/events/([0-9a-z-]{1,100})\Z")
 _PATH = re.compile(
     r"/api/v1/performances/([1-9][0-9]{0,8})(?:/(queue|holds|seats|availability|seatmap))?\Z"
 )
+_PLACE = re.compile(r"/performances/([1-9][0-9]{0,8})/queue/place\Z")
 _WISH_LENGTH = re.compile(r"[1-9][0-9]{0,3}\Z")
 _HEADERS = list(security.HEADERS.items())
 _NOT_KEPT = ("Cache-Control", "no-store")
@@ -63,9 +66,10 @@ _STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in
 class FastLane:
     """Stands before the application."""
 
-    def __init__(self, wsgi: Wsgi, house: House) -> None:
+    def __init__(self, wsgi: Wsgi, house: House, templates: Environment) -> None:
         self._wsgi = wsgi
         self._house = house
+        self._templates = templates
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         found = self._find_work(environ)
@@ -109,7 +113,7 @@ class FastLane:
         method = given["REQUEST_METHOD"]
         path = _PATH.match(given.get("PATH_INFO", "")) if method in ("GET", "POST") else None
         if path is None:
-            return self._find_event(given) if method == "GET" else None
+            return self._find_part(given) or self._find_event(given) if method == "GET" else None
         kind, performance_id, work = path[2] or "", int(path[1]), None
         if kind == "queue":
             work = self._joining(given) if method == "POST" else self._polling(given)
@@ -118,6 +122,18 @@ class FastLane:
         elif method == "GET":
             work = self._looking(kind, given)
         return (work, kind, performance_id) if work else None
+
+    def _find_part(self, given: Environ) -> "tuple[Work, str, Any] | None":
+        path = _PLACE.match(given.get("PATH_INFO", ""))
+        if path is None:
+            return None
+
+        def tell(asked: "_Asked", performance_id: int) -> Answer:
+            return place_part.answer(
+                self._house, self._templates, performance_id, given, asked.is_from
+            )
+
+        return tell, "place", int(path[1])
 
     def _find_event(self, given: Environ) -> "tuple[Work, str, str] | None":
         path = _EVENT.match(given.get("PATH_INFO", ""))
@@ -293,7 +309,7 @@ Work = Callable[[_Asked, Any], Answer | None]  # of whom, and for which performa
 
 def install(app: Flask, house: House) -> FastLane:
     """Put the fast lane before the application; return it."""
-    lane = FastLane(app.wsgi_app, house)
+    lane = FastLane(app.wsgi_app, house, app.jinja_env)
     app.extensions["jari.fastlane"] = lane
     app.wsgi_app = lane  # type: ignore[method-assign]  # as Flask says it is wrapped
     return lane

@@ -10,7 +10,10 @@ Promises:
 A test finds words that no catalogue has (`tests/test_translations.py`).
 """
 
-from functools import cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, lru_cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -21,12 +24,17 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
 from flask import Flask, Response, g, has_request_context, request
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "translations"
 LANGUAGES: Final = {"en": "English", "ko": "한국어"}
 SOURCE: Final = "en"
 COOKIE: Final = "jari_language"
 COOKIE_SECONDS: Final = 365 * 24 * 3600
+WISHES_KEPT: Final = 256
+
+_spoken: ContextVar[str | None] = ContextVar("spoken", default=None)
 
 
 def N_(message: str) -> str:
@@ -60,6 +68,8 @@ def locale_of(language: str) -> Locale:
 
 def language() -> str:
     """Return the code of the language that this request is answered in."""
+    if (spoken := _spoken.get()) is not None:
+        return spoken
     if not has_request_context():
         return SOURCE
     if "language" not in g:
@@ -70,10 +80,34 @@ def language() -> str:
 def _choose() -> str:
     if request.path.startswith("/api/"):
         return SOURCE
-    chosen = request.cookies.get(COOKIE, "")
-    if chosen in LANGUAGES:
-        return chosen
-    return request.accept_languages.best_match(list(LANGUAGES), SOURCE) or SOURCE
+    return choose(request.cookies, request.headers.get("Accept-Language", ""))
+
+
+def choose(cookies: Mapping[str, str], accepted: str) -> str:
+    """Return the language of a visitor with these cookies, whose browser accepts these."""
+    chosen = cookies.get(COOKIE, "")
+    return chosen if chosen in LANGUAGES else _best(accepted)
+
+
+@lru_cache(maxsize=WISHES_KEPT)
+def _best(accepted: str) -> str:
+    wishes = parse_accept_header(accepted, LanguageAccept)
+    return wishes.best_match(list(LANGUAGES), SOURCE) or SOURCE
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Say what is said meanwhile in this language: ahead of Flask there is no request to ask."""
+    before = _spoken.set(language)
+    try:
+        yield
+    finally:
+        _spoken.reset(before)
+
+
+def headers(language: str) -> list[tuple[str, str]]:
+    """Return what a page's answer says of its language."""
+    return [("Content-Language", language), ("Vary", "Accept-Language, Cookie")]
 
 
 def gettext(message: str, **values: Any) -> str:
@@ -101,8 +135,7 @@ def install(app: Flask) -> None:
     @app.after_request
     def _say_which(response: Response) -> Response:
         if response.mimetype == "text/html":
-            response.headers["Content-Language"] = language()
-            response.vary.update(("Accept-Language", "Cookie"))
+            response.headers.update(headers(language()))
         return response
 
 

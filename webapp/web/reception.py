@@ -27,7 +27,9 @@ from webapp.web.wire import DONE, GONE, KEPT, NOTHING_YET, Reply, may_keep, read
 
 Job = Callable[[Any], Any]  # of a thread, for a connection
 
-_MAY_BE_KNOWN = re.compile(rb"GET /api/|POST /api/v1/performances/[0-9]+/queue ")
+_MAY_BE_KNOWN = re.compile(
+    rb"GET /api/|GET /performances/[0-9]+/queue/place |POST /api/v1/performances/[0-9]+/queue "
+)
 _WANTS_SEATS = re.compile(rb"POST /api/v1/performances/([1-9][0-9]{0,8})/holds ")
 ROUND_SECONDS = 0.25
 ACCEPTED_AT_ONCE = 100  # with 16 a crowd of newcomers waited half a minute at the door

@@ -6,13 +6,10 @@ Promises:
 2. The waiting page needs no script: it comes back by itself when the server said to. The waiting
    token is in a cookie that no script and no other path sees, never in a page or an address.
 3. `ahead` never grows, whichever process answers: the token remembers the lowest.
-4. The page's script asks for the place alone, which costs what the API's poll does: no query while one waits.
-   It hears 204 when it is one's turn, and only then; whatever else is no place, the page itself explains.
-5. Whoever waits and loads the page again and again with its cookie costs no query either, and comes back by
+4. Whoever waits and loads the page again and again with its cookie costs no query either, and comes back by
    themselves (429).
 """
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -20,19 +17,19 @@ from typing import Any
 from flask import Blueprint, Response, flash, g, request, url_for
 
 from webapp.domain.errors import TurnOver
-from webapp.web import actions, guards, phrases, queue, shapes
+from webapp.web import actions, guards, phrases, place_part, queue, shapes
 from webapp.web.failures import Rejected
 from webapp.web.forms import page, see_other
 from webapp.web.guards import customer, person, public
 from webapp.web.house import house
 from webapp.web.languages import gettext
+from webapp.web.place_part import WAITING_COOKIE
 from webapp.web.queue import Joining
 from webapp.web.standing import find_standing
 from webapp.web.tokens import Claims
 
 blueprint = Blueprint("sale", __name__)
 
-WAITING_COOKIE = "jari_waiting"
 LOOKING = "X-Looking"  # somebody who is inside tells that they are there
 
 
@@ -94,7 +91,7 @@ def waiting(performance_id: int) -> Response:
             flash(gettext("You are not in this waiting room (any more)."), "note")
         return see_other(url_for("sale.performance", performance_id=performance_id))
     if place["status"] == "admitted":
-        if not told and _is_turn(place):
+        if not told and place_part.is_turn(place, house().db.clock.now()):
             until = phrases.time_of_day(place["access_expires_at"])
             flash(gettext(phrases.YOUR_TURN).format(time=until), "done")
         response = see_other(url_for("seats.choose", performance_id=performance_id))
@@ -102,41 +99,9 @@ def waiting(performance_id: int) -> Response:
     entry_id = house().tokens.read("waiting", place["waiting_token"]).entry_id
     house().pacing.told(entry_id, place["poll_after_ms"])
     room = house().rooms.get(performance_id)
-    return _show(performance_id, place, "sale/waiting.html", entry_id=entry_id, room=room)
-
-
-@blueprint.get("/performances/<int:performance_id>/queue/place")
-@public
-def place(performance_id: int) -> Response:
-    """Answer the waiting page's script, by the waiting token and the session that it was issued to."""
-    token, session = request.cookies.get(WAITING_COOKIE, ""), guards.session_token()
-    claims = house().tokens.read("waiting", token)
-    guards.refuse_other_room("waiting", claims, performance_id)
-    if session is None:  # signed out
-        raise Rejected(401, "session_missing")
-    found = queue.poll(house(), claims, token, session)
-    if found["status"] != "admitted":
-        return _show(performance_id, found, "sale/place.html")
-    if not _is_turn(found):
-        raise TurnOver(reason="expired", may_rejoin=False)
-    return _remember(Response(status=204), performance_id, found)
-
-
-def _is_turn(place: dict[str, Any]) -> bool:
-    """Whether seats may be chosen; otherwise only those still held are left, to be paid."""
-    return bool(house().db.clock.now() < place["access_expires_at"])
-
-
-def _show(performance_id: int, place: dict[str, Any], template: str, **more: Any) -> Response:
-    """Show where somebody stands, as a page or a part of it."""
-    response = page(
-        template,
-        sale=house().sales.get(performance_id),
-        place=place,
-        refresh_seconds=math.ceil(place["poll_after_ms"] / 1000),
-        now=house().db.clock.now(),
-        **more,
-    )
+    sale, now = house().sales.get(performance_id), house().db.clock.now()
+    shown = place_part.values(sale, place, now)
+    response = page("sale/waiting.html", **shown, entry_id=entry_id, room=room)
     return _remember(response, performance_id, place)
 
 
@@ -187,14 +152,6 @@ def _find_place(performance_id: int) -> dict[str, Any] | None:
 
 
 def _remember(response: Response, performance_id: int, place: dict[str, Any]) -> Response:
-    """Keep the newest waiting token where only the waiting page and its script's address see it."""
-    response.set_cookie(
-        WAITING_COOKIE,
-        place["waiting_token"],
-        expires=place["expires_at"],
-        path=url_for("sale.waiting", performance_id=performance_id),
-        secure=house().config.cookie_secure,
-        httponly=True,
-        samesite="Lax",
-    )
+    path = url_for("sale.waiting", performance_id=performance_id)
+    response.headers.add("Set-Cookie", place_part.cookie(house(), place, path))
     return response
