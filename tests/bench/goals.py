@@ -15,7 +15,7 @@ AT_LEAST = {
     "join, sold out": 0.80,
     "hold, sold out": 0.80,
     "poll": 0.80,
-    "page's poll": 0.50,  # its words are put together for each, which costs twice the finding out
+    "page's poll": 0.50,  # its words are put together for each
     "join, the usher ticking": 0.40,
 }
 AT_MOST = {

@@ -1005,8 +1005,14 @@ MUTANTS = [
         (
             "a new token goes into the cookie",
             'if place["waiting_token"] != token:',
-            "if False:",
+            'if place["waiting_token"] != token and place["status"] == "admitted":',
             "test_the_cookie_is_sent_again_when_another_token_is_in_it",
+        ),
+        (
+            "nothing is waited for once a poll is counted",
+            "place = queue.poll(house, claims, token, session)",
+            "place, now = queue.poll(house, claims, token, session), house.db.clock.now()",
+            "test_nothing_is_waited_for_once_a_poll_is_counted",
         ),
     ),
     *_of(

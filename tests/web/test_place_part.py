@@ -1,18 +1,25 @@
 """What the waiting page's script is told: the part of the page, ahead of Flask, and no more than it needs."""
 
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
 
 from tests.builders import enter, make_accounts, make_sale
+from tests.conftest import AdvancingClock
 from tests.web.surfer import Surfer
 from tests.web.test_sale_pages import usher_round
 from tests.web.watching import Watch
-from webapp.db import Database
-from webapp.web import languages, security
+from webapp import nowait
+from webapp.db import Database, new_id
+from webapp.domain import waiting_room
+from webapp.domain.waiting_room import Arrival
+from webapp.web import actions, languages, security
 from webapp.web.guards import COOKIE
 from webapp.web.place_part import WAITING_COOKIE
+from webapp.web.queue import RENEW_BEFORE_SECONDS
+from webapp.web.tokens import Claims
 
 
 @pytest.fixture
@@ -78,25 +85,74 @@ def test_it_speaks_as_the_browser_asks_and_leaves_others_their_language(
 
 
 def test_the_cookie_is_sent_again_when_another_token_is_in_it(
-    app: Flask, db: Database, surfer: Surfer, sale: int
+    app: Flask, db: Database, sale: int, clock: AdvancingClock
 ) -> None:
-    here = f"/performances/{sale}/queue"
-    for _ in range(2):
-        assert "Set-Cookie" not in surfer.look(f"{here}/place").response.headers
-        let_again(app)
-    usher_leaves_room(db, sale)
-    answer = surfer.get(f"{here}/place", 204).response
-    cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"{WAITING_COOKIE}=")
-    assert f"Path={here};" in cookie
-    assert "HttpOnly" in cookie
-    assert answer.data == b""
-
-
-def usher_leaves_room(db: Database, sale: int) -> None:
-    change = f"UPDATE performance SET capacity = 2 WHERE id = {sale}"
-    db.transact(lambda tx: tx.connection.exec_driver_sql(change))
+    """When fewer are ahead, when the token ends soon, and when it is the turn; else not."""
+    first, second, third = make_accounts(db, 3)
+    inside = enter(db, first, sale)
+    db.transact(waiting_room.join, Arrival(new_id(), sale, second.id))
+    surfer, here = Surfer(app, third), f"/performances/{sale}/queue"
+    surfer.send(f"/performances/{sale}", "/queue")
     usher_round(db)
+    surfer.get(here)
+
+    def token(status: int = 200) -> Claims | None:
+        let_again(app)
+        answer = surfer.get(f"{here}/place", status).response
+        assert answer.headers["Cache-Control"] == "no-store"
+        sent = answer.headers.get("Set-Cookie")
+        if sent is None:
+            return None
+        name, value, *attributes = re.split("[=;] ?", sent)
+        assert name == WAITING_COOKIE
+        assert {here, "HttpOnly", "Lax"} <= set(attributes)
+        return app.extensions["jari"].tokens.read("waiting", value)
+
+    assert token() is None
+    actions.leave(app.extensions["jari"], second.id, sale)
+    fewer = token()
+    assert fewer is not None
+    assert fewer.ahead == 0
+    assert token() is None
+    clock.advance(fewer.expires_at - clock.now().timestamp() - RENEW_BEFORE_SECONDS + 60)
+    renewed = token()
+    assert renewed is not None
+    assert renewed.expires_at > fewer.expires_at
+    actions.leave(app.extensions["jari"], inside.account_id, sale)
+    usher_round(db)
+    assert token(204) is not None
+
+
+def test_nothing_is_waited_for_once_a_poll_is_counted(
+    app: Flask, surfer: Surfer, sale: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a thread would do it again, and be told that it comes too soon."""
+    house = app.extensions["jari"]
+    told = house.pacing.told
+
+    def forget(*args: Any) -> None:
+        told(*args)
+        house.sales.forget()
+        monkeypatch.setattr(house.db.clock, "now", nowait.check)
+
+    monkeypatch.setattr(house.pacing, "told", forget)
+    with app.test_request_context(
+        f"/performances/{sale}/queue/place", headers={"Cookie": cookies(surfer, sale)}
+    ) as context:
+        environ = context.request.environ
+    lane = app.extensions["jari.fastlane"]
+    answered = lane.answer_at_once(environ, lambda status, _: assert_ok(status))
+    assert answered is not None
+
+
+def assert_ok(status: str) -> None:
+    assert status == "200 OK"
+
+
+def cookies(surfer: Surfer, sale: int) -> str:
+    path = f"/performances/{sale}/queue"
+    kept = [surfer.client.get_cookie(COOKIE), surfer.client.get_cookie(WAITING_COOKIE, path=path)]
+    return "; ".join(f"{one.key}={one.value}" for one in kept if one is not None)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ function lookAgainIn(seconds) {
 async function look() {
   lookedAt = Date.now();
   try {
-    const answer = await fetch(`${location.pathname}/place`, { headers: { Accept: "text/html" } });
+    const answer = await fetch(news.dataset.address, { headers: { Accept: "text/html" } });
     if (answer.status >= 500 || answer.status === 429) {
       lookAgainIn(Number(answer.headers.get("Retry-After")) || AFTER_TROUBLE_SECONDS);
       return;

@@ -5,7 +5,8 @@ turn; when the last seat is sold they all try again, and whoever chooses looks a
 for a request costs more than the answer itself. Promises:
 
 1. It answers what the views of `api.waiting` and `api.catalogue` would have answered, by the same functions, down
-   to refusals and errors; holds only where `api.sale` would refuse them early. Whatever is unusual goes on to
+   to refusals and errors; holds only where `api.sale` would refuse them early; the waiting page's script as
+   `sale_pages.place` would, but refuses as the API does: nobody reads a page there. Whatever is unusual goes on to
    Flask: a key, a body, a missing token, another method, another question.
 2. Who is to be refused for what is known here, the crowd before a sold-out house above all, costs no query.
 3. Its answers carry the headers of all others, and are counted and logged like them.
@@ -50,7 +51,7 @@ Wsgi = Callable[[Environ, Start], Iterable[bytes]]
 ROUTES = {
     kind: f"/api/v1/performances/<int:performance_id>{kind and '/'}{kind}"
     for kind in ("", "queue", "holds", "seats", "availability", "seatmap")
-} | {"event": "/api/v1/events/<slug>", "place": place_part.ROUTE}
+} | {"event": "/api/v1/events/<slug>", "place": "/performances/<int:performance_id>/queue/place"}
 _EVENT = re.compile(r"/api/v1/events/([0-9a-z-]{1,100})\Z")
 _PATH = re.compile(
     r"/api/v1/performances/([1-9][0-9]{0,8})(?:/(queue|holds|seats|availability|seatmap))?\Z"

@@ -32,6 +32,7 @@ LANGUAGES: Final = {"en": "English", "ko": "한국어"}
 SOURCE: Final = "en"
 COOKIE: Final = "jari_language"
 COOKIE_SECONDS: Final = 365 * 24 * 3600
+CHOSEN_BY: Final = ("Accept-Language", "Cookie")  # headers of a request
 WISHES_KEPT: Final = 256
 
 _spoken: ContextVar[str | None] = ContextVar("spoken", default=None)
@@ -105,11 +106,6 @@ def speaking(language: str) -> Iterator[None]:
         _spoken.reset(before)
 
 
-def headers(language: str) -> list[tuple[str, str]]:
-    """Return what a page's answer says of its language."""
-    return [("Content-Language", language), ("Vary", "Accept-Language, Cookie")]
-
-
 def gettext(message: str, **values: Any) -> str:
     """Say something in the language of the request; `values` fill its %(name)s."""
     text = catalogue(language()).gettext(message) if message else ""
@@ -135,7 +131,8 @@ def install(app: Flask) -> None:
     @app.after_request
     def _say_which(response: Response) -> Response:
         if response.mimetype == "text/html":
-            response.headers.update(headers(language()))
+            response.headers["Content-Language"] = language()
+            response.vary.update(CHOSEN_BY)
         return response
 
 

@@ -1,6 +1,6 @@
 """Where somebody stands, as the waiting page's script asks for it: the part of the page that changes.
 
-Answered ahead of Flask (`fastlane`), and nowhere else. Promises:
+Answered ahead of Flask (`fastlane`); the view of it is for what is unusual, such as HEAD. Promises:
 
 1. It costs what the API's poll does, and the writing of the part: no query while one waits.
 2. The script hears 204 when it is one's turn, and only then; whatever else is no place, the page itself explains.
@@ -25,8 +25,7 @@ from webapp.web.lookups import Answer
 
 TEMPLATE = "sale/place.html"
 WAITING_COOKIE = "jari_waiting"
-ROUTE = "/performances/<int:performance_id>/queue/place"
-_END = "/place"  # of its address; what is before it is the waiting page's
+_PAGE = "{}/performances/{}/queue"  # of the waiting page; the part's address is below it
 
 
 def answer(
@@ -34,7 +33,7 @@ def answer(
     templates: Environment,
     performance_id: int,
     given: dict[str, Any],
-    met: Callable[[uuid.UUID], None],
+    met: Callable[[uuid.UUID], None] = lambda _: None,
 ) -> Answer:
     """Answer by the waiting token and the session that it was issued to; `met` hears whose it is.
 
@@ -48,22 +47,26 @@ def answer(
     session = cookies.get(guards.COOKIE)
     if session is None:  # signed out
         raise Rejected(401, "session_missing")
-    place, now = queue.poll(house, claims, token, session), house.db.clock.now()
-    headers = []
+    # Before the poll, which is counted: where nobody may wait, nothing after it may have to be waited for.
+    sale, now = house.sales.get(performance_id), house.db.clock.now()
+    place = queue.poll(house, claims, token, session)
+    headers = [("Cache-Control", "no-store")]
     if place["waiting_token"] != token:
-        path = given.get("SCRIPT_NAME", "") + given["PATH_INFO"].removesuffix(_END)
-        headers.append(("Set-Cookie", cookie(house, place, path)))
+        path = _PAGE.format(given.get("SCRIPT_NAME", ""), performance_id)
+        headers.append(("Set-Cookie", waiting_cookie(house, place, path)))
     if place["status"] == "admitted":
         if not is_turn(place, now):
             raise TurnOver(reason="expired", may_rejoin=False)
         return Answer(204, headers)
     language = languages.choose(cookies, given.get("HTTP_ACCEPT_LANGUAGE", ""))
     with languages.speaking(language):
-        text = templates.get_template(TEMPLATE).render(
-            values(house.sales.get(performance_id), place, now)
-        )
-    headers += [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")]
-    return Answer(200, headers + languages.headers(language), text.encode())
+        text = templates.get_template(TEMPLATE).render(shown_values(sale, place, now))
+    headers += [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Language", language),
+        ("Vary", ", ".join(languages.CHOSEN_BY)),
+    ]
+    return Answer(200, headers, text.encode())
 
 
 def is_turn(place: Mapping[str, Any], now: datetime) -> bool:
@@ -71,13 +74,13 @@ def is_turn(place: Mapping[str, Any], now: datetime) -> bool:
     return bool(now < place["access_expires_at"])
 
 
-def values(sale: Sale, place: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def shown_values(sale: Sale, place: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Return what the template needs, in this part and in the whole page."""
     refresh_seconds = math.ceil(place["poll_after_ms"] / 1000)
     return {"sale": sale, "place": place, "refresh_seconds": refresh_seconds, "now": now}
 
 
-def cookie(house: House, place: Mapping[str, Any], path: str) -> str:
+def waiting_cookie(house: House, place: Mapping[str, Any], path: str) -> str:
     """Write the cookie that keeps the newest waiting token where only the waiting page and its part see it."""
     return dump_cookie(
         WAITING_COOKIE,

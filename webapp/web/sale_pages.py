@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, Response, flash, g, request, url_for
+from flask import Blueprint, Response, current_app, flash, g, request, url_for
 
 from webapp.domain.errors import TurnOver
 from webapp.web import actions, guards, phrases, place_part, queue, shapes
@@ -100,9 +100,17 @@ def waiting(performance_id: int) -> Response:
     house().pacing.told(entry_id, place["poll_after_ms"])
     room = house().rooms.get(performance_id)
     sale, now = house().sales.get(performance_id), house().db.clock.now()
-    shown = place_part.values(sale, place, now)
+    shown = place_part.shown_values(sale, place, now)
     response = page("sale/waiting.html", **shown, entry_id=entry_id, room=room)
     return _remember(response, performance_id, place)
+
+
+@blueprint.get("/performances/<int:performance_id>/queue/place")
+@public
+def place(performance_id: int) -> Response:
+    """Show the part of the waiting page that changes."""
+    answer = place_part.answer(house(), current_app.jinja_env, performance_id, request.environ)
+    return Response(answer.body, answer.status, answer.headers)
 
 
 @blueprint.post("/performances/<int:performance_id>/queue/leave")
@@ -153,5 +161,5 @@ def _find_place(performance_id: int) -> dict[str, Any] | None:
 
 def _remember(response: Response, performance_id: int, place: dict[str, Any]) -> Response:
     path = url_for("sale.waiting", performance_id=performance_id)
-    response.headers.add("Set-Cookie", place_part.cookie(house(), place, path))
+    response.headers.add("Set-Cookie", place_part.waiting_cookie(house(), place, path))
     return response
