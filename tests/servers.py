@@ -28,7 +28,7 @@ from tests.conftest import SECRET
 from tests.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 40.0
+START_SECONDS = 90.0
 STOP_SECONDS = 35.0
 
 

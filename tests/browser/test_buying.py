@@ -93,6 +93,23 @@ def test_too_little_money_is_topped_up_in_place(live: Live, browser: Browser) ->
         visitor.top_up_and_pay()
 
 
+def test_nothing_moves_when_ten_minutes_become_nine(live: Live, browser: Browser) -> None:
+    performance_id = make_sale(live.db, price_minor=1_000, hold_seconds=900)
+    [customer] = make_accounts(live.db, balance_minor=10_000)
+    place(live.db, enter(live.db, customer, performance_id), [0])
+    with visiting(live, browser, **PHONE) as visitor:
+        sign_in(visitor, customer)
+        page = visitor.page
+        page.clock.install()
+        page.goto(f"{live.address}/performances/{performance_id}/checkout")
+        timer, behind = page.locator("#countdown b"), page.locator("#countdown span").first
+        expect(timer).to_have_text(re.compile("^1[45]:"))
+        before = behind.bounding_box()
+        page.clock.fast_forward("06:00")
+        expect(timer).to_have_text(re.compile("^\u2007?[89]:"))
+        assert behind.bounding_box() == before
+
+
 def test_two_minutes_and_thirty_seconds_are_announced(live: Live, browser: Browser) -> None:
     with visiting(live, browser, **DESKTOP) as visitor:
         page = visitor.page

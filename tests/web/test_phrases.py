@@ -94,4 +94,4 @@ def test_a_range_is_never_narrowed(seconds: tuple[int, int], text: str) -> None:
 
 
 def test_what_is_left_is_counted_down() -> None:
-    assert [phrases.countdown(s) for s in (245.9, 59, -3)] == ["4:05", "0:59", "0:00"]
+    assert [phrases.countdown(s) for s in (245.9, 59, -3)] == ["4:06", "0:59", "0:00"]

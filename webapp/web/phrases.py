@@ -310,8 +310,8 @@ def duration(seconds: float) -> str:
 
 
 def countdown(seconds: float) -> str:
-    """Write how much time is left: `4:05`."""
-    return "{}:{:02}".format(*divmod(max(0, int(seconds)), 60))
+    """Write how much time is left: `4:05`, rounded up as the page's script does."""
+    return "{}:{:02}".format(*divmod(max(0, math.ceil(seconds)), 60))
 
 
 _COUNTED = {
