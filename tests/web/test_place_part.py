@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.builders import enter, make_accounts, make_sale
-from tests.conftest import AdvancingClock, let_snapshots_last
+from tests.conftest import AdvancingClock
 from tests.web.surfer import Surfer
 from tests.web.test_sale_pages import usher_round
 from tests.web.watching import Watch
@@ -57,7 +57,6 @@ def test_it_is_the_part_that_the_page_has(
     app: Flask, surfer: Surfer, sale: int, passed: list[str], language: str
 ) -> None:
     """In the page's language, with its headers, and without a word to Flask or to the database."""
-    let_snapshots_last(app.extensions["jari"])
     surfer.client.set_cookie(languages.COOKIE, language)
     page = surfer.look(f"/performances/{sale}/queue")
     let_again(app)
