@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings
 
 from tests import failures
 from tests.postgres import Postgres
@@ -22,6 +23,10 @@ from webapp.commands import migrate_to
 from webapp.config import Config
 from webapp.db import Database
 from webapp.web.house import House
+
+# A case that takes long on a machine that stands still for a moment is no failure.
+settings.register_profile("jari", deadline=None)
+settings.load_profile("jari")
 
 SECRET = "test-secret-" + "k" * 40
 
@@ -144,7 +149,7 @@ def make_database(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
 
 def let_snapshots_last(house: House) -> None:
     """Let what the process knows of a sale grow old only when a test says so, however slow the machine is."""
-    for snapshots in (house.sales, house.availability, house.rooms, house.numbers):
+    for snapshots in (house.sales, house.availability, house.rooms, house.numbers, house.events):
         snapshots._max_age = 3_600.0
 
 

@@ -64,9 +64,9 @@ def test_whoever_does_not_come_loses_the_turn_and_may_come_back(
     fence = lead(db)
     assert usher.run(db, fence) == 2
     come(db, stays[1])
-    clock.advance(59)
+    clock.advance(40)
     assert usher.run(db, fence) == 0
-    clock.advance(2)
+    clock.advance(21)
     assert usher.run(db, fence) == 1
     assert inside(db, sale) == {present.id, third.id}
     assert reason(db, stays[0]) == "no_show"

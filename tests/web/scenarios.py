@@ -257,8 +257,8 @@ def _hold_over(name: str) -> None:
 
     @provokes(name, "hold_expired")
     def _(api: Api) -> TestResponse:
-        v = visitor(api, make_sale(api.db, hold_seconds=1, session_seconds=1)).join().choose()
-        api.db.clock.advance(1.5)
+        v = visitor(api, make_sale(api.db, hold_seconds=60, session_seconds=60)).join().choose()
+        api.db.clock.advance(61)
         return ask(api, v)
 
     @provokes(name, "hold_replaced")

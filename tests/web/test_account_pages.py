@@ -102,7 +102,7 @@ def test_cancelling_shows_the_refund_before_and_pays_it_once(app: Flask, db: Dat
         cancelled = surfer.follow(surfer.send(confirm, "/cancellation"))
         assert "Cancelled. ₩2,000 is back in your wallet." in cancelled.words
         assert "this ticket opens no door" in cancelled.words
-        assert ".svg" not in cancelled.text.replace("icon.svg", "")
+        assert '.svg"' not in cancelled.text.replace('icon.svg"', "")
     assert balance(db, buyer) == 1_000_000
     assert db.lookup(seatmap.states, booked.performance_id)[:2] == "ff"
     again = surfer.send(surfer.get(here), "/sign-out")

@@ -40,7 +40,7 @@ def hasty_api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ap
             self_top_ups=True,
             pool_size=4,
             pool_timeout_seconds=0.05,
-            transaction_seconds=1.0,
+            transaction_seconds=5.0,
         )
     )
     api = Api(app)

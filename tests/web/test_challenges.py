@@ -11,7 +11,7 @@ from tests.builders import make_accounts, make_sale
 from tests.conftest import AdvancingClock
 from tests.web.contract import Api, refused
 from tests.web.surfer import Surfer
-from tests.web.visitors import visitor
+from tests.web.visitors import stand_within_a_window, visitor
 from webapp.db import Database
 from webapp.web.challenges import WINDOW_SECONDS, ProofOfWork
 
@@ -23,6 +23,7 @@ def api(app: Flask) -> Api:
 
 @pytest.fixture
 def work(api: Api) -> ProofOfWork:
+    stand_within_a_window(api)
     api.house.challenge = ProofOfWork(api.db.clock, "k" * 40, 6)
     return api.house.challenge
 
@@ -63,7 +64,7 @@ def test_an_answer_is_ones_own_and_ends(api: Api, work: ProofOfWork, clock: Adva
 def test_the_work_is_the_bits_it_says(api: Api, work: ProofOfWork) -> None:
     [someone] = make_accounts(api.db)
     challenge = work.issue(someone.id, 1)["challenge"]
-    answers = [f"{challenge}:{nonce}" for nonce in range(500)]
+    answers = [f"{challenge}:{nonce}" for nonce in range(2_000)]
     digests = [hashlib.sha256(answer.encode()).hexdigest() for answer in answers]
     six_zero_bits = [digest[0] == "0" and digest[1] in "0123" for digest in digests]
     assert [work.accepts(someone.id, 1, answer) for answer in answers] == six_zero_bits

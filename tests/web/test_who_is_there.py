@@ -127,13 +127,15 @@ def test_when_who_is_there_is_noted(
 ) -> None:
     sale = make_sale(house.db, room={"idle_seconds": idle} if idle else None)
     [stay] = join_at_once(house.db, sale, 1)
-    before = house.db.clock.now() - timedelta(seconds=silent)
+    now = house.db.clock.now()
+    before, still = now - timedelta(seconds=silent), SimpleNamespace(now=lambda: now)
     stay = replace(stay, admitted_at=before, seen_at=before if seen_before else None)
     calls: list[str] = []
     told = SimpleNamespace(see=lambda *_, soon: calls.append("soon" if soon else "at once"))
     room = SimpleNamespace(arrival_seconds=90) if known else None
     rooms = SimpleNamespace(find_last=lambda _: room)
     config = SimpleNamespace(transaction_seconds=5 - NOTED_WITHIN_SECONDS)
-    seen = {"sales": house.sales, "db": house.db, "stays": told, "rooms": rooms, "config": config}
+    db = SimpleNamespace(clock=still)
+    seen = {"sales": house.sales, "db": db, "stays": told, "rooms": rooms, "config": config}
     queue.note_seen(cast(House, SimpleNamespace(**seen)), stay)
     assert calls == ([noted] if noted else [])

@@ -14,6 +14,7 @@ from webapp.db import Database, Tx, seconds
 from webapp.domain import accounts, leases, waiting_room
 from webapp.domain.model import Performance
 from webapp.domain.outlook import Room
+from webapp.web.challenges import WINDOW_SECONDS
 from webapp.web.house import House
 from webapp.web.pacing import Pacing
 from webapp.web.tokens import Tokens
@@ -168,9 +169,15 @@ def keep_to(house: House, room: Room) -> None:
     slot.value, slot.read_at = room, float("inf")
 
 
+def stand_within_a_window(api: Api) -> None:
+    """Move the clock to where no challenge becomes another one in the middle of a test."""
+    into_it = api.db.clock.now().timestamp() % WINDOW_SECONDS
+    api.db.clock.advance(WINDOW_SECONDS * 1.1 - into_it)
+
+
 def let_time_pass(api: Api) -> None:
     """Let what processes remember grow old: who asked when, and every snapshot but the halls."""
     api.house.pacing = Pacing()
     house = api.house
-    for snapshots in (house.sales, house.availability, house.rooms, house.numbers):
+    for snapshots in (house.sales, house.availability, house.rooms, house.numbers, house.events):
         snapshots.forget()
